@@ -1,0 +1,143 @@
+// Package cluster asks API servers, through client-go, what nodejoin has to
+// know: is this the right cluster, does it take our token, is our Node there
+// and whose is it.
+//
+// Every answer is judged before it leaves the package. What an unproven server
+// says is never evidence: a [Client] speaks only over TLS that chains to a CA
+// that was proven first, by pin, by discovery file, by the token's signature
+// ([Discoverer]) or by kubelet.conf ([LoadKubeletConf]).
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	// dialTimeout lets a probe of a silent address end in time for the next
+	// one; the kernel repeats a lost SYN after 1 s, so one loss is survived.
+	dialTimeout = 3 * time.Second
+	// requestTimeout bounds one GET: a healthy API server answers in
+	// milliseconds, one that has just started within two or three seconds.
+	requestTimeout = 8 * time.Second
+	// A dead HTTP/2 connection is noticed after the sum of these two, where
+	// client-go's defaults (30 s and 15 s) would take 45 s.
+	pingAfter   = 8 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// scheme holds the few types that nodejoin reads. client-go's own scheme would
+// bring every API group, 13 MB of them.
+var scheme = runtime.NewScheme()
+
+var codecs = serializer.NewCodecFactory(scheme)
+
+func init() {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, certificatesv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // two fixed groups: cannot fail on a user's machine only
+		}
+	}
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+}
+
+// Client asks one API server, with one set of credentials, over TLS that
+// chains to one CA.
+type Client struct {
+	Server string
+	core   *rest.RESTClient
+	certs  *rest.RESTClient
+	close  func()
+}
+
+// NewTokenClient returns a client that shows token as a bearer token, to a
+// server whose certificate chains to ca (PEM).
+func NewTokenClient(server string, ca []byte, token string) (*Client, error) {
+	tlsConfig, err := verifying(ca)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(server, tlsConfig, token)
+}
+
+func verifying(ca []byte) (*tls.Config, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("reading the CA: no certificate in it")
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+func newClient(server string, tlsConfig *tls.Config, token string) (*Client, error) {
+	transport := newTransport(tlsConfig)
+	c := &Client{Server: server, close: transport.CloseIdleConnections}
+	var err error
+	if c.core, err = restClient(server, transport, token, "/api", corev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	c.certs, err = restClient(server, transport, token, "/apis", certificatesv1.SchemeGroupVersion)
+	return c, err
+}
+
+func newTransport(tlsConfig *tls.Config) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment, // as kubeadm and the kubelet do
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ResponseHeaderTimeout: requestTimeout,
+		IdleConnTimeout:       time.Minute,
+		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+}
+
+func restClient(server string, transport *http.Transport, token, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+	client, err := rest.RESTClientFor(&rest.Config{
+		Host:        server,
+		APIPath:     apiPath,
+		BearerToken: token,
+		UserAgent:   "nodejoin",
+		Transport:   transport,
+		QPS:         -1, // the loop paces itself
+		ContentConfig: rest.ContentConfig{
+			GroupVersion:         &gv,
+			NegotiatedSerializer: codecs.WithoutConversion(),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making a client for %q: %w", server, err)
+	}
+	return client, nil
+}
+
+// Close ends the connections that nobody uses.
+func (c *Client) Close() { c.close() }
+
+// Node asks for one Node with a quorum read, once: client-go's own retries
+// would hide the answers that the loop has to time.
+func (c *Client) Node(ctx context.Context, name string) Sighting {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var node corev1.Node
+	if err := c.core.Get().Resource("nodes").Name(name).MaxRetries(0).Do(ctx).Into(&node); err != nil {
+		return sightingOf(name, err)
+	}
+	if node.Name != name || node.UID == "" {
+		return Sighting{Err: fmt.Errorf("asking for Node %q: the answer is not that Node", name)}
+	}
+	return Sighting{Answer: Present, Node: nodeOf(&node)}
+}

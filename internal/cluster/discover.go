@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+	"k8s.io/cluster-bootstrap/token/jws"
+)
+
+// Source says where the cluster is and how its API server is to prove itself:
+// the flags of `kubeadm join` for discovery.
+type Source struct {
+	Endpoint string   // host:port
+	Pins     []string // sha256:HEX over the CA's SubjectPublicKeyInfo; empty: the token's signature alone proves
+	File     string   // a kubeconfig, instead of Endpoint and Pins
+	NodeName string   // whose Node to ask for once the server is proven
+}
+
+// Verdict is how far one probe came.
+type Verdict int
+
+// The verdicts, in the order in which a starting control plane passes them.
+const (
+	// Unreachable: no useful answer. Wait.
+	Unreachable Verdict = iota
+	// NotServed: an API server answers, but does not serve cluster-info (401,
+	// 403, 404 while it starts; for good where anonymous access is off).
+	NotServed
+	// Unsigned: cluster-info has no signature by our token: the signer is
+	// late, or the token is expired or unknown. Probe.Node tells which where
+	// the CA is pinned.
+	Unsigned
+	// BadSignature: signed with our token's ID, but with another secret.
+	BadSignature
+	// WrongCA: the cluster's CA is not a pinned one.
+	WrongCA
+	// Rejected: a proven server answered 401 to the token.
+	Rejected
+	// Proven: the server is the right one and knows the token.
+	Proven
+)
+
+// Probe is the outcome of one look at the cluster from outside.
+type Probe struct {
+	Verdict    Verdict
+	Err        error         // unless Proven
+	RetryAfter time.Duration // how long the server asks to be left alone
+
+	Server string // URL that kubeadm will use: cluster-info's, not Endpoint
+	CA     []byte // PEM, trusted: proven by pin, signature or file. Empty until then
+	Node   Sighting
+	// Pinned: the CA matches a pin and the connection's certificate chains to
+	// it, so that a bad signature can only mean a bad secret.
+	Pinned bool
+	// Signers counts the signatures of other tokens: the signer works.
+	Signers int
+}
+
+// Discoverer probes one cluster again and again, on kept connections.
+type Discoverer struct {
+	source Source
+	anon   *Client
+	peer   []*x509.Certificate // shown by the connection that anon uses
+
+	proven *Client // with the token, to a proven server
+	key    string  // what proven was made from
+}
+
+// NewDiscoverer makes no connection yet.
+func NewDiscoverer(source Source) (*Discoverer, error) {
+	d := &Discoverer{source: source}
+	if source.File != "" {
+		return d, nil
+	}
+	var err error
+	// Nothing secret goes over this connection; what it brings is believed
+	// only once pin or signature have proven it.
+	d.anon, err = newClient("https://"+source.Endpoint, &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			d.peer = state.PeerCertificates
+			return nil
+		},
+	}, "")
+	return d, err
+}
+
+// Close ends the kept connections.
+func (d *Discoverer) Close() {
+	if d.anon != nil {
+		d.anon.Close()
+	}
+	if d.proven != nil {
+		d.proven.Close()
+	}
+}
+
+// Client returns the client of the last proven probe, or nil.
+func (d *Discoverer) Client() *Client { return d.proven }
+
+// Probe looks once. token signs cluster-info, bearer is shown to the proven
+// server; they are the same unless --tls-bootstrap-token says otherwise.
+func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
+	if d.source.File != "" {
+		return d.probeFile(ctx, bearer)
+	}
+	id, secret, ok := strings.Cut(token, ".")
+	if !ok {
+		return Probe{Verdict: Rejected, Err: errors.New("the token has no dot")}
+	}
+	info, failed := d.clusterInfo(ctx)
+	if info == nil {
+		return failed
+	}
+	kubeconfig := info.Data[bootstrapapi.KubeConfigKey]
+	cluster, _, err := parseKubeconfig([]byte(kubeconfig))
+	if err != nil {
+		return Probe{Verdict: NotServed, Err: fmt.Errorf("reading cluster-info: %w", err)}
+	}
+	p := Probe{Server: cluster.Server}
+	p.Signers, p.Verdict, p.Err = signature(info.Data, id, secret)
+	if len(d.source.Pins) > 0 {
+		ca, found := pinned(cluster.CertificateAuthorityData, d.source.Pins)
+		if !found {
+			return wrongCA(cluster, d.source.Pins)
+		}
+		p.CA, p.Pinned = ca, d.peerChainsTo(ca)
+		if p.Verdict == BadSignature {
+			return p
+		}
+	} else if p.Verdict != Proven {
+		return p
+	} else {
+		p.CA = cluster.CertificateAuthorityData
+	}
+	return d.ask(ctx, p, bearer)
+}
+
+// clusterInfo reads the public ConfigMap; without it, the probe says why.
+func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var info corev1.ConfigMap
+	err := d.anon.core.Get().Namespace("kube-public").Resource("configmaps").
+		Name(bootstrapapi.ConfigMapClusterInfo).MaxRetries(0).Do(ctx).Into(&info)
+	switch {
+	case err == nil && info.Data[bootstrapapi.KubeConfigKey] != "":
+		return &info, Probe{}
+	case err == nil:
+		err = errors.New("it has no kubeconfig in it")
+		return nil, Probe{Verdict: NotServed, Err: fmt.Errorf("getting cluster-info: %w", err)}
+	}
+	p := Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+		p.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	if apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		p.Verdict = NotServed
+	}
+	return nil, p
+}
+
+// signature checks the detached JWS that the bootstrap signer adds for every
+// token, keyed by its ID.
+func signature(data map[string]string, id, secret string) (signers int, v Verdict, err error) {
+	for key := range data {
+		if strings.HasPrefix(key, bootstrapapi.JWSSignatureKeyPrefix) {
+			signers++
+		}
+	}
+	sig := data[bootstrapapi.JWSSignatureKeyPrefix+id]
+	switch {
+	case sig == "":
+		return signers, Unsigned, fmt.Errorf("cluster-info is not signed for token ID %q", id)
+	case !jws.DetachedTokenIsValid(sig, data[bootstrapapi.KubeConfigKey], id, secret):
+		return signers, BadSignature, fmt.Errorf("cluster-info is signed for token ID %q with another secret", id)
+	}
+	return signers, Proven, nil
+}
+
+func wrongCA(cluster *clientcmdapi.Cluster, pins []string) Probe {
+	got := "none that can be read"
+	if hashes, err := CAHashes(cluster.CertificateAuthorityData); err == nil {
+		got = strings.Join(hashes, ", ")
+	}
+	return Probe{Verdict: WrongCA, Err: fmt.Errorf("the cluster's CA is %s, pinned is %s", got, strings.Join(pins, ", "))}
+}
+
+func (d *Discoverer) peerChainsTo(ca []byte) bool {
+	pool := x509.NewCertPool()
+	if len(d.peer) == 0 || !pool.AppendCertsFromPEM(ca) {
+		return false
+	}
+	host, _, err := net.SplitHostPort(d.source.Endpoint)
+	if err != nil {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, c := range d.peer[1:] {
+		between.AddCert(c)
+	}
+	_, err = d.peer[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: host})
+	return err == nil
+}
+
+// ask shows the token to the proven server with a question whose answer is
+// needed anyway: is there a Node of our name?
+func (d *Discoverer) ask(ctx context.Context, p Probe, bearer string) Probe {
+	key := strings.Join([]string{p.Server, string(p.CA), bearer}, "\n")
+	if d.proven == nil || d.key != key {
+		client, err := NewTokenClient(p.Server, p.CA, bearer)
+		if err != nil {
+			return Probe{Err: err}
+		}
+		d.keep(client, key)
+	}
+	return d.judge(ctx, p)
+}
+
+func (d *Discoverer) keep(client *Client, key string) {
+	if d.proven != nil {
+		d.proven.Close()
+	}
+	d.proven, d.key = client, key
+}
+
+func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
+	p.Node = d.proven.Node(ctx, d.source.NodeName)
+	switch p.Node.Answer {
+	case Silent:
+		return Probe{
+			Verdict:    Unreachable,
+			Err:        d.unreachable(p),
+			RetryAfter: p.Node.RetryAfter,
+			Server:     p.Server,
+		}
+	case Unauthorized:
+		if p.Verdict == Proven {
+			p.Verdict, p.Err = Rejected, p.Node.Err
+		}
+	}
+	return p
+}
+
+// unreachable names both addresses where they differ: kubeadm goes on with the
+// one inside cluster-info, whatever it was given.
+func (d *Discoverer) unreachable(p Probe) error {
+	if d.source.File != "" || p.Server == "https://"+d.source.Endpoint {
+		return fmt.Errorf("asking %s: %w", p.Server, p.Node.Err)
+	}
+	return fmt.Errorf("%s answers, but the server named in its cluster-info, %s, does not: %w", d.source.Endpoint, p.Server, p.Node.Err)
+}
+
+// probeFile takes server and CA from a discovery file, and the credentials
+// too if it has some and no token was given.
+func (d *Discoverer) probeFile(ctx context.Context, bearer string) Probe {
+	raw, err := readFileOrURL(ctx, d.source.File)
+	if err != nil {
+		return Probe{Err: fmt.Errorf("reading the discovery file: %w", err)}
+	}
+	cluster, user, err := parseKubeconfig(raw)
+	if err != nil {
+		return Probe{Err: fmt.Errorf("reading the discovery file %q: %w", d.source.File, err)}
+	}
+	p := Probe{Verdict: Proven, Server: cluster.Server}
+	if p.CA, err = dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority); err != nil {
+		return Probe{Err: fmt.Errorf("reading the discovery file %q: certificate-authority: %w", d.source.File, err)}
+	}
+	if bearer == "" {
+		bearer = user.Token
+	}
+	if bearer != "" {
+		return d.ask(ctx, p, bearer)
+	}
+	if key := string(raw); d.key != key {
+		creds := &Credentials{Server: p.Server, CA: p.CA, pair: func() (tls.Certificate, error) { return keyPair(user) }}
+		if _, err := creds.pair(); err != nil {
+			return Probe{Err: fmt.Errorf("reading the discovery file %q: no token was given and it has no credentials: %w", d.source.File, err)}
+		}
+		client, err := creds.Client()
+		if err != nil {
+			return Probe{Err: err}
+		}
+		d.keep(client, key)
+	}
+	return d.judge(ctx, p)
+}
+
+// readFileOrURL reads a discovery file as kubeadm does (app/discovery/https): a
+// URL must be https and is trusted by the system's CAs.
+func readFileOrURL(ctx context.Context, path string) ([]byte, error) {
+	if !strings.HasPrefix(path, "https://") {
+		return os.ReadFile(path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", path, response.Status)
+	}
+	return io.ReadAll(io.LimitReader(response.Body, 1<<20))
+}
+
+// DiscoveryFileCA reads the CA (PEM) that a discovery file vouches for.
+func DiscoveryFileCA(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	cluster, _, err := parseKubeconfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	return dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority)
+}

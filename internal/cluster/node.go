@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// uninitialized is the taint with which a kubelet started with
+// --cloud-provider=external registers; the cloud's node controller lifts it
+// once the cloud knows the instance (k8s.io/cloud-provider/api).
+const uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
+
+// Node is what nodejoin wants to know of a Node object.
+type Node struct {
+	Name string
+	UID  string
+
+	// The kubelet's own identity, sent with its first create. Empty when no
+	// kubelet has posted yet.
+	BootID     string
+	MachineID  string
+	SystemUUID string
+
+	// Ready is the status of the condition of that name: "True", "False",
+	// "Unknown", or "" while there is none.
+	Ready        string
+	ReadyReason  string
+	ReadyMessage string
+
+	// Heartbeat is the condition's lastHeartbeatTime. A healthy kubelet whose
+	// status does not change moves it every 5 minutes only.
+	Heartbeat time.Time
+
+	Uninitialized bool     // carries the cloud provider's taint
+	Unschedulable bool     // cordoned
+	Taints        []string // key=value:effect, in the API server's order
+	ProviderID    string
+	CreatedAt     time.Time
+
+	resourceVersion string
+}
+
+func nodeOf(n *corev1.Node) Node {
+	node := Node{
+		Name:            n.Name,
+		UID:             string(n.UID),
+		BootID:          n.Status.NodeInfo.BootID,
+		MachineID:       n.Status.NodeInfo.MachineID,
+		SystemUUID:      n.Status.NodeInfo.SystemUUID,
+		Unschedulable:   n.Spec.Unschedulable,
+		ProviderID:      n.Spec.ProviderID,
+		CreatedAt:       n.CreationTimestamp.Time,
+		resourceVersion: n.ResourceVersion,
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			node.Ready = string(c.Status)
+			node.ReadyReason = c.Reason
+			node.ReadyMessage = c.Message
+			node.Heartbeat = c.LastHeartbeatTime.Time
+		}
+	}
+	for _, t := range n.Spec.Taints {
+		node.Uninitialized = node.Uninitialized || t.Key == uninitialized
+		node.Taints = append(node.Taints, t.ToString())
+	}
+	return node
+}
+
+// Answer is what an API server said about a Node.
+type Answer int
+
+// The answers, from no evidence at all to the strongest.
+const (
+	// Silent: no answer, or one that proves nothing: connection refused, a
+	// timeout, a certificate that does not chain, 429, 5xx, a page of HTML.
+	Silent Answer = iota
+	// Unauthorized: 401. A starting API server says so to good credentials.
+	Unauthorized
+	// Forbidden: 403: the credentials are known, the question is not allowed.
+	Forbidden
+	// Absent: the API server itself says that there is no such Node.
+	Absent
+	// Present: here it is.
+	Present
+)
+
+func (a Answer) String() string {
+	return [...]string{"silent", "unauthorized", "forbidden", "absent", "present"}[a]
+}
+
+// Sighting is one answer about one Node.
+type Sighting struct {
+	Answer     Answer
+	Node       Node          // when Present
+	Err        error         // unless Present
+	RetryAfter time.Duration // how long the server asks to be left alone
+}
+
+// sightingOf judges the error of a GET for nodes/<name>.
+func sightingOf(name string, err error) Sighting {
+	s := Sighting{Err: err}
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+		s.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	switch {
+	case isAbsent(name, err):
+		s.Answer = Absent
+	case apierrors.IsUnauthorized(err):
+		s.Answer = Unauthorized
+	case apierrors.IsForbidden(err):
+		s.Answer = Forbidden
+	}
+	return s
+}
+
+// isAbsent holds only for the API server's own NotFound for this very Node. A
+// load balancer's 404 page also becomes a NotFound in client-go, with details
+// filled in from the request; the cause UnexpectedServerResponse gives it away.
+func isAbsent(name string, err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	d := status.Status().Details
+	if d == nil || d.Name != name || d.Kind != "nodes" {
+		return false
+	}
+	for _, c := range d.Causes {
+		if c.Type == metav1.CauseTypeUnexpectedServerResponse {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	// lookEvery bounds how long a watch that died without a word is believed:
+	// the GET on the same connection fails 8 s later.
+	lookEvery = 10 * time.Second
+	// retryEvery is the pace while the API server gives no useful answer.
+	retryEvery = time.Second
+)
+
+// Watch sends what the API server says about a Node: at once, whenever it
+// changes, and at least every 10 s, until ctx ends; then the channel is closed.
+//
+// The watch is limited to metadata.name, which is all that a kubelet may watch.
+// It delivers news within milliseconds; that a Node is gone is said only after
+// a quorum GET has confirmed it.
+func (c *Client) Watch(ctx context.Context, name string) <-chan Sighting {
+	out := make(chan Sighting)
+	go func() {
+		defer close(out)
+		w := watcher{client: c, name: name, out: out}
+		for ctx.Err() == nil {
+			s := w.look(ctx)
+			if s.Answer == Present || s.Answer == Absent {
+				w.follow(ctx, s.Node.resourceVersion)
+				continue
+			}
+			sleep(ctx, max(s.RetryAfter, jitter(retryEvery)))
+		}
+	}()
+	return out
+}
+
+type watcher struct {
+	client *Client
+	name   string
+	out    chan<- Sighting
+	last   string // UID last sent as Present
+	gone   string // UID last seen to be gone: late news of it is no news
+}
+
+// look asks with a GET and sends the answer.
+func (w *watcher) look(ctx context.Context) Sighting {
+	s := w.client.Node(ctx, w.name)
+	w.send(ctx, s)
+	return s
+}
+
+func (w *watcher) send(ctx context.Context, s Sighting) {
+	switch s.Answer {
+	case Present:
+		w.last = s.Node.UID
+	case Absent:
+		w.gone = w.last
+	}
+	select {
+	case w.out <- s:
+	case <-ctx.Done():
+	}
+}
+
+// follow sends news from one watch until it breaks. Without a resourceVersion
+// (there was no Node) the watch begins with the present state, read by quorum.
+func (w *watcher) follow(ctx context.Context, resourceVersion string) {
+	stream, err := w.client.core.Get().Resource("nodes").MaxRetries(0).
+		Param("watch", "true").Param("fieldSelector", "metadata.name="+w.name).
+		Param("resourceVersion", resourceVersion).Watch(ctx)
+	if err != nil {
+		sleep(ctx, jitter(retryEvery))
+		return
+	}
+	defer stream.Stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if s := w.look(ctx); s.Answer != Present && s.Answer != Absent {
+				return
+			}
+		case event, ok := <-stream.ResultChan():
+			node, isNode := event.Object.(*corev1.Node)
+			switch {
+			case !ok || !isNode: // closed, or an error such as 410 Gone
+				sleep(ctx, jitter(retryEvery)/4)
+				return
+			case event.Type == watch.Deleted:
+				w.look(ctx)
+			case string(node.UID) != w.gone:
+				w.send(ctx, Sighting{Answer: Present, Node: nodeOf(node)})
+			}
+		}
+	}
+}
+
+// jitter spreads d by a quarter to either side, so that a fleet that lost its
+// API server does not come back in step.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,206 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/child"
+)
+
+// ErrNoInitSystem: neither systemd's nor OpenRC's programs are in PATH. kubeadm then goes on without starting the kubelet.
+var ErrNoInitSystem = errors.New("no init system that kubeadm supports (systemd or OpenRC)")
+
+// Unit is the kubelet as a service.
+type Unit struct {
+	Missing  bool   // no such unit
+	Masked   bool   // a person forbade starting it
+	Disabled bool   // works now, but will not come back after a reboot
+	Active   bool   // running or starting; like kubeadm, a unit that waits for its next restart counts
+	Failing  bool   // failed, or in a crash loop
+	State    string // the init system's own word, e.g. "active/running"
+}
+
+// Kubelet asks the init system about the kubelet. The error is ErrNoInitSystem, or the command's.
+func (h Host) Kubelet(ctx context.Context) (Unit, error) {
+	switch manager() {
+	case systemd:
+		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState")
+		if err != nil {
+			return Unit{}, err
+		}
+		return systemdUnit(out)
+	case openrc:
+		// Exit status 3 is "stopped", 32 "crashed": only the words count.
+		status, err := output(ctx, "rc-service", "kubelet", "status")
+		if err != nil && len(status) == 0 {
+			return Unit{}, err
+		}
+		boot, err := output(ctx, "rc-update", "show", "default")
+		if err != nil {
+			return Unit{}, err
+		}
+		return openrcUnit(status, boot), nil
+	}
+	return Unit{}, ErrNoInitSystem
+}
+
+// RestartKubelet restarts the kubelet as kubeadm does, on systemd after reading the unit files again. The error carries the
+// command and the end of its output, and wraps context.Cause(ctx) if ctx ended first.
+func (h Host) RestartKubelet(ctx context.Context) error {
+	switch manager() {
+	case systemd:
+		if _, err := output(ctx, "systemctl", "daemon-reload"); err != nil {
+			return err
+		}
+		_, err := output(ctx, "systemctl", "restart", "kubelet")
+		return err
+	case openrc:
+		_, err := output(ctx, "rc-service", "kubelet", "restart")
+		return err
+	}
+	return ErrNoInitSystem
+}
+
+const (
+	systemd = "systemd"
+	openrc  = "openrc"
+)
+
+// manager chooses as kubeadm does (util/initsystem GetInitSystem): by programs in PATH, systemd first.
+func manager() string {
+	if _, err := exec.LookPath("systemctl"); err == nil {
+		return systemd
+	}
+	for _, program := range []string{"openrc", "rc-service", "rc-update"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return ""
+		}
+	}
+	return openrc
+}
+
+// systemdUnit reads `systemctl show`.
+func systemdUnit(out []string) (Unit, error) {
+	p := map[string]string{}
+	for _, line := range out {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			p[key] = value
+		}
+	}
+	load, file, active, sub := p["LoadState"], p["UnitFileState"], p["ActiveState"], p["SubState"]
+	if load == "" || active == "" {
+		return Unit{}, fmt.Errorf("reading the kubelet's state from systemctl: got %q", strings.Join(out, "; "))
+	}
+	return Unit{
+		Missing: load == "not-found",
+		Masked:  load == "masked" || strings.HasPrefix(file, "masked"),
+		// Linked units and those enabled in /run start on request, not at boot.
+		Disabled: slices.Contains([]string{"disabled", "linked", "linked-runtime", "enabled-runtime"}, file),
+		Active:   slices.Contains([]string{"active", "activating", "reloading"}, active),
+		Failing:  active == "failed" || active == "activating" && strings.HasPrefix(sub, "auto-restart"),
+		State:    active + "/" + sub,
+	}, nil
+}
+
+// openrcUnit reads `rc-service kubelet status` and `rc-update show default`, with kubeadm's tests on the words.
+func openrcUnit(status, boot []string) Unit {
+	words := strings.Join(status, "\n")
+	u := Unit{Missing: strings.Contains(words, "does not exist"), State: "unknown", Disabled: true}
+	for _, state := range []string{"started", "starting", "stopping", "stopped", "inactive", "crashed"} {
+		if strings.Contains(words, state) {
+			u.State = state
+		}
+	}
+	u.Active = !u.Missing && (u.State == "started" || u.State == "starting" || u.State == "inactive")
+	u.Failing = u.State == "crashed"
+	for _, line := range boot {
+		if service, _, _ := strings.Cut(strings.TrimSpace(line), " "); service == "kubelet" {
+			u.Disabled = false
+		}
+	}
+	u.Disabled = u.Disabled && !u.Missing
+	return u
+}
+
+// output runs a program of the init system and returns its lines, also with an error.
+func output(ctx context.Context, program string, args ...string) ([]string, error) {
+	var lines []string
+	_, err := child.Run(ctx, child.Cmd{
+		Path: program,
+		Args: args,
+		Env:  append(child.Environ(), "LC_ALL=C"), // words are compared
+		Line: func(l string) { lines = append(lines, l) },
+	})
+	if err != nil {
+		err = fmt.Errorf("running %s %s: %w%s", program, strings.Join(args, " "), err, said(lines))
+	}
+	return lines, err
+}
+
+// said is the end of a program's output, for an error of one line.
+func said(lines []string) string {
+	lines = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.TrimSpace(l) == "" })
+	if len(lines) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(lines[max(0, len(lines)-3):], "; ")
+}
+
+// logWait bounds the reading of a log that is only shown to a person.
+const logWait = 5 * time.Second
+
+// openrcLog is where the kubelet's service script on Alpine Linux, the distribution with OpenRC, sends its output.
+const openrcLog = "/var/log/kubelet/kubelet.log"
+
+// KubeletLog is the end of the kubelet's log, at most so many lines, within 5 s; nil if it cannot be read. The lines are
+// the kubelet's own, not redacted.
+func (h Host) KubeletLog(ctx context.Context, lines int) []string {
+	ctx, cancel := context.WithTimeout(ctx, logWait)
+	defer cancel()
+	var log []string
+	switch manager() {
+	case systemd:
+		log, _ = output(ctx, "journalctl", "-u", "kubelet", "-n", fmt.Sprint(lines), "--no-pager", "-o", "cat")
+		log = slices.DeleteFunc(log, func(l string) bool { return l == "-- No entries --" })
+	case openrc:
+		log = tail(h.Path(openrcLog))
+	}
+	return log[max(0, len(log)-lines):]
+}
+
+// tail is the last 64 KiB of a file, in lines.
+func tail(path string) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	const span = 64 << 10
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	b := make([]byte, min(span, info.Size()))
+	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
+	text := string(b[:n])
+	if info.Size() > span {
+		_, text, _ = strings.Cut(text, "\n") // a line cut in its middle misleads
+	}
+	text = strings.TrimSuffix(text, "\n")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// SwapRefused tells whether the kubelet's log says that it will not run while swap is on (pkg/kubelet/cm). kubeadm's
+// own check only warns.
+func SwapRefused(log []string) bool {
+	return slices.ContainsFunc(log, func(l string) bool { return strings.Contains(l, "running with swap on is not supported") })
+}

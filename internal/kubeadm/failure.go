@@ -1,0 +1,129 @@
+package kubeadm
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+)
+
+// Check is a preflight check that kubeadm names.
+type Check struct {
+	Name    string // a stable word, e.g. "FileAvailable--etc-kubernetes-kubelet.conf"
+	Message string // kubeadm's text
+}
+
+// Failure is a kubeadm that did not exit with 0. All its words are redacted.
+type Failure struct {
+	Command  string   // "kubeadm join"
+	ExitCode int      // -1: it was killed, or never ran. kubeadm's own is 1 for everything
+	Phase    string   // the phase that failed, as kubeadm names it; "" if none had begun
+	Checks   []Check  // preflight checks that failed
+	Warnings []Check  // preflight checks that failed and were ignored, or that only warn
+	Tail     []string // the end of the output
+	Err      error    // what child.Run returned: wraps context.Cause if the deadline or a signal ended it
+
+	reason string // kubeadm's own last word
+}
+
+// tailLines is how much of kubeadm's output travels with a failure: a whole join prints less.
+const tailLines = 40
+
+// maxReason bounds the part of kubeadm's text that stands in an error of one line.
+const maxReason = 600
+
+// Error is one line: the command and its most telling words.
+func (f *Failure) Error() string {
+	var (
+		said string
+		exit *exec.ExitError
+	)
+	switch {
+	case f.Err != nil && !errors.As(f.Err, &exit): // cut short, or never started
+		said = f.Err.Error()
+		if f.reason != "" {
+			said += ", last word: " + f.reason
+		}
+	case len(f.Checks) > 0:
+		var checks []string
+		for _, c := range f.Checks {
+			checks = append(checks, c.Name+": "+c.Message)
+		}
+		said = strings.Join(checks, "; ")
+	case f.reason != "":
+		said = f.reason
+	case f.Err != nil:
+		said = f.Err.Error()
+	}
+	if len(said) > maxReason {
+		said = strings.ToValidUTF8(said[:maxReason], "") + " ..."
+	}
+	if f.Phase != "" {
+		return fmt.Sprintf("running %s: phase %s: %s", f.Command, f.Phase, said)
+	}
+	return fmt.Sprintf("running %s: %s", f.Command, said)
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// transcript takes kubeadm's output apart as it comes.
+type transcript struct {
+	checks, warnings []Check
+	phase, reason    string
+	certain          bool // reason is kubeadm's own error line, not just the last one
+	tail             []string
+}
+
+var (
+	// cmd/kubeadm/app/preflight/checks.go RunChecks.
+	checkWords = regexp.MustCompile(`^\s*\[(ERROR|WARNING) ([^\]\s]+)\]: ?(.*)$`)
+	// cmd/kubeadm/app/cmd/phases/workflow/runner.go; 1.37 puts "error: " in front, older ones do not.
+	phaseWords = regexp.MustCompile(`^(?:error: )?error execution phase ([^\s:]+):? ?(.*)$`)
+	// klog's header, e.g. "W1123 12:04:41.977908   19148 cleanupnode.go:74] ".
+	klogHeader = regexp.MustCompile(`^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]+\] `)
+)
+
+// afterError is what kubeadm prints after its last word.
+const afterError = "To see the stack trace of this error"
+
+func (t *transcript) add(line string) {
+	t.tail = append(t.tail, line)
+	if len(t.tail) > tailLines {
+		t.tail = t.tail[1:]
+	}
+	if m := checkWords.FindStringSubmatch(line); m != nil {
+		c := Check{Name: m[2], Message: strings.TrimSpace(m[3])}
+		if m[1] == "ERROR" {
+			t.checks = append(t.checks, c)
+		} else {
+			t.warnings = append(t.warnings, c)
+		}
+		return
+	}
+	if m := phaseWords.FindStringSubmatch(line); m != nil {
+		t.phase, t.reason, t.certain = m[1], strings.TrimSpace(m[2]), true
+		return
+	}
+	if said, ok := strings.CutPrefix(line, "error: "); ok {
+		t.reason, t.certain = strings.TrimSpace(said), true
+		return
+	}
+	line = strings.TrimSpace(klogHeader.ReplaceAllString(line, ""))
+	if line != "" && !t.certain && !strings.HasPrefix(line, afterError) {
+		t.reason = line
+	}
+}
+
+func (t *transcript) failure(command string, code int, err error) *Failure {
+	return &Failure{
+		Command:  command,
+		ExitCode: code,
+		Phase:    t.phase,
+		Checks:   t.checks,
+		Warnings: t.warnings,
+		Tail:     t.tail,
+		Err:      err,
+		reason:   t.reason,
+	}
+}

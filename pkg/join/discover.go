@@ -1,0 +1,314 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// discovery is what discover remembers between two probes.
+type discovery struct {
+	answers time.Time // when an API server first answered at all
+	serves  time.Time // when it first served cluster-info
+	refused time.Time // since when the token is refused; zero: it is not
+	badSign time.Time // when a bad signature was first seen
+}
+
+// discover probes until the API server has proven itself and has taken our
+// token. Everything on the way that time may cure is waited for.
+func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
+	r.enter(Discover)
+	var d discovery
+	for {
+		if err := r.readToken(ctx, !d.refused.IsZero()); err != nil {
+			return cluster.Probe{}, err
+		}
+		p := cluster.Probe{Err: errors.New("the token could not be read yet")}
+		if r.token != "" || r.DiscoveryFile != "" {
+			p = r.w.Probe(ctx, r.token, r.bearer(r.token))
+		}
+		if ctx.Err() != nil {
+			return p, context.Cause(ctx)
+		}
+		if done, err := r.judge(&d, p); done || err != nil {
+			return p, err
+		}
+		if err := r.sleep(ctx, max(p.RetryAfter, d.pace())); err != nil {
+			return p, err
+		}
+	}
+}
+
+// judge turns one probe into the next step: done, an end, or a wait.
+func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {
+	now := time.Now()
+	if p.Verdict != cluster.Unreachable && d.answers.IsZero() {
+		d.answers = now
+	}
+	if p.Verdict > cluster.NotServed && d.serves.IsZero() {
+		d.serves = now
+		r.answered = true
+	}
+	if p.Verdict != cluster.BadSignature {
+		d.badSign = time.Time{}
+	}
+	if p.Verdict == cluster.Proven && p.Node.Answer == cluster.Forbidden && now.Sub(d.serves) < fastFor {
+		// kubeadm would fail on it; a starting API server learns its own roles within seconds
+		r.wait(Error{Reason: JoinFailed, Message: "our token may not ask for Nodes yet", Err: p.Node.Err,
+			Hint: "`kubeadm init phase bootstrap-token` sets up what tokens may do"})
+		return false, nil
+	}
+	if p.Verdict == cluster.Proven {
+		return true, r.proven(p)
+	}
+	if p.Verdict == cluster.WrongCA {
+		return false, &Error{
+			Reason: WrongCluster, Message: "this is not the cluster that was pinned", Err: p.Err,
+			Hint: "take a fresh line from `kubeadm token create --print-join-command`; if the pin is right, somebody else answers at " + r.Endpoint,
+		}
+	}
+	return false, r.unproven(d, p, now)
+}
+
+func (r *run) proven(p cluster.Probe) error {
+	r.answered = true
+	creds, err := r.w.Credentials()
+	if err == nil && r.Reset != ResetAlways && r.evidence == "" && !cluster.SameCA(creds.CA, p.CA) {
+		return otherCluster("its CA is not this cluster's")
+	}
+	r.say(Info, fmt.Sprintf("the API server at %s is proven and takes our token", p.Server), "")
+	return nil
+}
+
+// unproven waits, and knows when waiting is over.
+func (r *run) unproven(d *discovery, p cluster.Probe, now time.Time) error {
+	switch p.Verdict {
+	case cluster.Unreachable:
+		r.wait(Error{Reason: Unreachable, Message: "the API server does not answer", Err: p.Err,
+			Hint: "is it up, and is " + r.where() + " its address?"})
+	case cluster.NotServed:
+		r.wait(Error{Reason: Unreachable, Message: "an API server answers, but does not serve cluster-info yet", Err: p.Err,
+			Hint: "a starting one does so within seconds; where anonymous access is off for good, use --discovery-file with credentials in it"})
+	case cluster.BadSignature:
+		return r.badSignature(d, p, now)
+	case cluster.Unsigned, cluster.Rejected:
+		return r.refusedToken(d, p, now)
+	}
+	return nil
+}
+
+// badSignature: cluster-info is signed for our token's ID with another secret.
+// It is looked at once more; then it is a wrong token where the CA is pinned
+// and proven, and else anybody's server (rule 8).
+func (r *run) badSignature(d *discovery, p cluster.Probe, now time.Time) error {
+	if d.badSign.IsZero() {
+		d.badSign = now
+	}
+	switch rejected := r.tokenError(p.Err); {
+	case now.Sub(d.badSign) < signatureAgain:
+		r.wait(Error{Reason: TokenRejected, Message: "cluster-info has a signature that does not fit our token; looking again", Err: p.Err})
+	case !p.Pinned:
+		return &Error{
+			Reason: WrongCluster, Message: "the token does not prove this cluster", Err: p.Err,
+			Hint: "either the token's secret is mistyped or this is another cluster; --discovery-token-ca-cert-hash tells them apart",
+		}
+	case r.Token.fixed():
+		return rejected
+	default:
+		d.refused = now
+		r.wait(*rejected)
+	}
+	return nil
+}
+
+// refusedToken: not signed for, or answered with 401. Late is not wrong, but
+// after tokenPatience it is.
+func (r *run) refusedToken(d *discovery, p cluster.Probe, now time.Time) error {
+	rejected := r.tokenError(p.Err)
+	unknown := p.Verdict == cluster.Rejected || p.Node.Answer == cluster.Unauthorized ||
+		!p.Pinned && p.CA == nil && p.Signers > 0 // the signer works, for other tokens
+	if !unknown {
+		d.refused = time.Time{}
+		r.wait(Error{Reason: TokenRejected, Message: "cluster-info is not signed for our token yet", Err: p.Err,
+			Hint: "the bootstrapsigner controller signs it within seconds of its start; `kubeadm token list` shows whether the token exists"})
+		return nil
+	}
+	if d.refused.IsZero() {
+		d.refused = now
+	}
+	if r.Token.fixed() && now.Sub(d.serves) >= tokenPatience && now.Sub(d.refused) >= tokenPatience/2 {
+		return rejected
+	}
+	r.wait(*rejected)
+	return nil
+}
+
+func (r *run) tokenError(cause error) *Error {
+	return &Error{
+		Reason: TokenRejected, Message: "the cluster does not take our token", Err: cause,
+		Hint: "it is expired, deleted or mistyped; on a control-plane host `kubeadm token create` makes a new one",
+	}
+}
+
+// pace is fast while a control plane is just coming up, and calm else.
+func (d *discovery) pace() time.Duration {
+	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
+		return probeFast
+	}
+	return probeSilent*3/4 + rand.N(probeSilent/2)
+}
+
+func (r *run) where() string {
+	if r.Endpoint != "" {
+		return r.Endpoint
+	}
+	return "the discovery file's server"
+}
+
+// readToken reads the token's source: for every attempt, and again after a
+// refusal, at most every tokenEvery. A source that fails this time is tried
+// again, with the token as it was.
+func (r *run) readToken(ctx context.Context, refused bool) error {
+	if !r.fetched.IsZero() && (!refused || time.Since(r.fetched) < tokenEvery) {
+		return nil
+	}
+	r.fetched = time.Now()
+	token, err := r.w.Token(ctx)
+	switch {
+	case isTerminal(err):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		r.failed(err)
+		r.say(Warning, err.Error(), "trying again in "+seconds(tokenEvery))
+		r.fetched = time.Now().Add(-tokenEvery + time.Second)
+		return nil
+	}
+	r.token = token
+	return nil
+}
+
+func (r *run) bearer(token string) string {
+	if r.TLSBootstrapToken != "" {
+		return r.TLSBootstrapToken
+	}
+	return token
+}
+
+// awaitName waits until no live Node holds our name; kubeadm refuses to join
+// beside one that is Ready. Before a reset only another's Node counts, for our
+// own stale one needs the reset first to become stale.
+func (r *run) awaitName(ctx context.Context, p cluster.Probe, afterReset bool) (cluster.Probe, error) {
+	var twin twin
+	for {
+		node := p.Node.Node
+		ours := r.bootID == node.BootID
+		switch {
+		case p.Node.Answer != cluster.Present || node.Ready == "" || node.Ready == "Unknown":
+			r.warnInherited(p.Node)
+			return p, nil
+		case ours && !afterReset:
+			return p, r.refuseMember(ctx, node)
+		case ours && node.Ready != "True":
+			return p, nil
+		case ours:
+			r.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("our own Node %q from before the reset is still Ready", r.name),
+				Hint: "the cluster notices that its kubelet is gone within " + seconds(gracePeriod)})
+		default:
+			if err := twin.alive(node); err != nil {
+				return p, err
+			}
+			r.wait(twin.waiting(node))
+		}
+		if err := r.sleep(ctx, probeSilent); err != nil {
+			return p, err
+		}
+		var err error
+		if p, err = r.again(ctx, p); err != nil {
+			return p, err
+		}
+	}
+}
+
+// again probes once more; without a proven answer the last one stands, as
+// silence is no evidence.
+func (r *run) again(ctx context.Context, last cluster.Probe) (cluster.Probe, error) {
+	p := r.w.Probe(ctx, r.token, r.bearer(r.token))
+	switch {
+	case ctx.Err() != nil:
+		return last, context.Cause(ctx)
+	case p.Verdict == cluster.Proven:
+		return p, nil
+	case p.Verdict == cluster.WrongCA || p.Verdict == cluster.Rejected || p.Verdict == cluster.BadSignature:
+		return r.discover(ctx)
+	}
+	return last, nil
+}
+
+// refuseMember: our own Node lives, yet the kubelet's credentials on disk do
+// not load. While that kubelet runs, this is a member (rule 2).
+func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
+	unit, err := r.w.Kubelet(ctx)
+	switch {
+	case err != nil || !unit.Active || r.forced:
+		return err
+	case r.evidence != "": // it has come back meanwhile
+		r.evidence = ""
+		return errLook
+	}
+	return &Error{
+		Reason:  Refused,
+		Message: fmt.Sprintf("Node %q is this machine and its kubelet runs, but kubelet.conf or its certificate cannot be read", node.Name),
+		Hint:    "restore /etc/kubernetes/kubelet.conf, or drain the Node and run nodejoin with --reset=always",
+	}
+}
+
+// warnInherited: kubeadm takes over a Node that is not Ready, as it is.
+func (r *run) warnInherited(s cluster.Sighting) {
+	if s.Answer != cluster.Present || len(s.Node.Taints) == 0 && !s.Node.Unschedulable {
+		return
+	}
+	r.warn(fmt.Sprintf("a Node %q exists and will be taken over with its taints (%v) and cordon (%t)", s.Node.Name, s.Node.Taints, s.Node.Unschedulable))
+}
+
+// twin watches another machine's Node of our name (rule 6).
+type twin struct {
+	since     time.Time
+	uid       string
+	heartbeat time.Time
+}
+
+// alive returns the error that ends the run once the Node is known to live.
+func (t *twin) alive(node cluster.Node) error {
+	now := time.Now()
+	if t.uid != node.UID || t.since.IsZero() {
+		t.uid, t.since, t.heartbeat = node.UID, now, node.Heartbeat
+	}
+	how := ""
+	switch {
+	case node.Heartbeat.After(t.heartbeat):
+		how = "its kubelet has just reported"
+	case now.Sub(t.since) >= twinPatience:
+		how = "it stayed alive for " + seconds(twinPatience)
+	default:
+		return nil
+	}
+	return &Error{
+		Reason:  NameTaken,
+		Message: fmt.Sprintf("another machine's live Node holds the name %q: %s", node.Name, how),
+		Hint:    fmt.Sprintf("give this machine another hostname or --node-name, or delete that Node and its machine (its bootID: %s)", node.BootID),
+	}
+}
+
+func (t *twin) waiting(node cluster.Node) Error {
+	return Error{
+		Reason:  NameTaken,
+		Message: fmt.Sprintf("a Node %q of another boot or machine (bootID %s) is not known to be dead", node.Name, node.BootID),
+		Hint:    fmt.Sprintf("if it is dead the cluster notices within %s; if it is still alive after %s the name is taken", seconds(gracePeriod), seconds(twinPatience)),
+	}
+}

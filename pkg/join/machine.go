@@ -1,0 +1,203 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
+)
+
+// kubeletConf is where kubeadm has the kubelet write its kubeconfig.
+const kubeletConf = "/etc/kubernetes/kubelet.conf"
+
+// kubeletLogLines of the kubelet's log travel with a failure.
+const kubeletLogLines = 20
+
+// machine is the real [world].
+type machine struct {
+	host.Host
+	plan     *plan
+	name     string
+	identity host.Identity
+	lock     *host.Lock
+	redactor *kubeadm.Redactor
+	kubeadm  kubeadm.Kubeadm
+	tokens   tokenReader
+	cluster  *cluster.Discoverer
+}
+
+// newMachine sees that this process may do the work and is the only one.
+func newMachine(p *plan) (*machine, error) {
+	if os.Geteuid() != 0 {
+		return nil, &Error{Reason: HostUnfit, Message: "nodejoin join is not run by root", Hint: "run it with sudo"}
+	}
+	m, err := identify(p)
+	if err != nil {
+		return nil, err
+	}
+	if m.lock, err = m.Lock(); err != nil {
+		var locked *host.LockedError
+		if errors.As(err, &locked) {
+			return nil, &Error{Reason: Locked, Message: err.Error(), Hint: "wait for it, or see what it does: `nodejoin check`, /run/nodejoin/status.json"}
+		}
+		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err}
+	}
+	if err := m.Sweep(); err != nil {
+		m.close()
+		return nil, &Error{Reason: HostUnfit, Message: "a secret left by an earlier run cannot be removed", Err: err}
+	}
+	return m, nil
+}
+
+// identify finds out who this machine is; nothing is touched.
+func identify(p *plan) (*machine, error) {
+	m := &machine{Host: host.Host{Root: "/"}, plan: p, tokens: tokenReader{plan: p}}
+	m.identity = m.Identity()
+	if m.identity.BootID == "" {
+		return nil, &Error{Reason: HostUnfit, Message: "/proc/sys/kernel/random/boot_id cannot be read, so no Node can be known to be this machine's"}
+	}
+	m.name = p.NodeName
+	if m.name == "" {
+		var err error
+		if m.name, err = m.NodeName(); err != nil {
+			return nil, &Error{Reason: HostUnfit, Message: "this machine has no usable hostname", Err: err, Hint: "set one, or use --node-name"}
+		}
+	}
+	m.redactor = kubeadm.NewRedactor(p.static, p.TLSBootstrapToken)
+	m.kubeadm = kubeadm.Kubeadm{Path: p.Kubeadm, Redact: m.redact}
+	var err error
+	m.cluster, err = cluster.NewDiscoverer(cluster.Source{
+		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.name,
+	})
+	return m, err
+}
+
+func (m *machine) close() {
+	m.cluster.Close()
+	_ = m.lock.Unlock()
+}
+
+func (m *machine) redact(line string) string { return m.redactor.Redact(line) }
+
+func (m *machine) Credentials() (*cluster.Credentials, error) {
+	return cluster.LoadKubeletConf(m.Path(kubeletConf))
+}
+
+// DiscoveryCA leaves a discovery file at a URL to discover: a member needs no
+// network but its own API server's.
+func (m *machine) DiscoveryCA() ([]byte, error) {
+	if m.plan.DiscoveryFile == "" || strings.HasPrefix(m.plan.DiscoveryFile, "https://") {
+		return nil, nil
+	}
+	return cluster.DiscoveryFileCA(m.plan.DiscoveryFile)
+}
+
+// OtherMachine: the system's UUID is the firmware's and tells machines apart;
+// where the firmware has none, the kubelet reports the machine ID in its place.
+func (m *machine) OtherMachine(n cluster.Node) bool {
+	if m.identity.SystemUUID != "" && n.SystemUUID != "" {
+		return !strings.EqualFold(m.identity.SystemUUID, n.SystemUUID)
+	}
+	return m.identity.MachineID != "" && n.MachineID != "" && !strings.EqualFold(m.identity.MachineID, n.MachineID)
+}
+
+func (m *machine) FQDN() string { return m.Host.FQDN(context.Background()) }
+
+func (m *machine) KubeletLog(ctx context.Context) []string {
+	var lines []string
+	for _, line := range m.Host.KubeletLog(context.WithoutCancel(ctx), kubeletLogLines) {
+		lines = append(lines, m.redact(line))
+	}
+	return lines
+}
+
+// KubeadmFit: programs that are missing or too old make every attempt fail.
+func (m *machine) KubeadmFit(ctx context.Context) error {
+	_, err := m.kubeadm.Version(ctx)
+	var old *kubeadm.TooOldError
+	switch {
+	case err == nil && m.HasKubelet():
+		return nil
+	case err == nil:
+		return &Error{Reason: HostUnfit, Message: "there is no program \"kubelet\" in PATH", Hint: "install it, in the version of the cluster"}
+	case errors.Is(err, kubeadm.ErrNotFound):
+		return &Error{Reason: HostUnfit, Message: fmt.Sprintf("--kubeadm: %q is not there or not executable", m.plan.Kubeadm), Err: err, Hint: "install kubeadm, or name it with --kubeadm"}
+	case errors.As(err, &old):
+		return &Error{Reason: HostUnfit, Message: err.Error(), Hint: "install a kubeadm of the cluster's version"}
+	}
+	return err
+}
+
+// Join gives kubeadm its configuration in a file that lives in memory and no
+// longer than kubeadm.
+func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
+	config, err := m.plan.render(m.plan.options(m.name, token, bearer))
+	if err != nil {
+		return err
+	}
+	path, remove, err := m.SecretFile(config)
+	if err != nil {
+		return &Error{Reason: HostUnfit, Message: "the secret for kubeadm cannot be written", Err: err}
+	}
+	defer func() {
+		if rmErr := remove(); err == nil && rmErr != nil {
+			err = fmt.Errorf("removing the secret for kubeadm: %w", rmErr)
+		}
+	}()
+	return m.kubeadm.Join(ctx, path, nil)
+}
+
+func (m *machine) Reset(ctx context.Context) error { return m.kubeadm.Reset(ctx, m.plan.CRISocket) }
+
+func (m *machine) Token(ctx context.Context) (string, error) {
+	token, err := m.tokens.read(ctx)
+	m.redactor.Add(token)
+	return token, err
+}
+
+func (m *machine) Probe(ctx context.Context, token, bearer string) cluster.Probe {
+	return m.cluster.Probe(ctx, token, bearer)
+}
+
+// Request asks with the token; Probe has proven the server before.
+func (m *machine) Request(ctx context.Context, nodeName string) (*cluster.Request, error) {
+	key, err := m.BootstrapKey()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return m.cluster.Client().Request(ctx, nodeName, key)
+}
+
+func (m *machine) Ask(ctx context.Context, creds *cluster.Credentials) cluster.Sighting {
+	client, err := creds.Client()
+	if err != nil {
+		return cluster.Sighting{Err: err}
+	}
+	defer client.Close()
+	return client.Node(ctx, creds.NodeName)
+}
+
+func (m *machine) AskWithToken(ctx context.Context, creds *cluster.Credentials, bearer string) cluster.Sighting {
+	client, err := cluster.NewTokenClient(creds.Server, creds.CA, bearer)
+	if err != nil {
+		return cluster.Sighting{Err: err}
+	}
+	defer client.Close()
+	return client.Node(ctx, creds.NodeName)
+}
+
+func (m *machine) Watch(ctx context.Context, creds *cluster.Credentials) <-chan cluster.Sighting {
+	client, err := creds.Client()
+	if err != nil { // the files changed under us
+		once := make(chan cluster.Sighting, 1)
+		once <- cluster.Sighting{Err: err}
+		return once
+	}
+	return client.Watch(ctx, creds.NodeName)
+}

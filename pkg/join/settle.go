@@ -1,0 +1,405 @@
+package join
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// condition is what the last answer about our Node amounts to.
+type condition string
+
+const (
+	unheard condition = ""        // no answer yet
+	member  condition = "member"  // ours, and its kubelet lives
+	absent  condition = "absent"  // the API server says that it is not there
+	dead    condition = "dead"    // ours, but Ready is Unknown
+	foreign condition = "foreign" // another bootID, or none
+	refused condition = "refused" // 401 to the kubelet's credentials
+	silent  condition = "silent"  // no useful answer
+)
+
+// settling is the state of one settle: what the API server says of our Node,
+// since when, and what has been done about it.
+type settling struct {
+	*run
+	creds *cluster.Credentials
+
+	last  cluster.Sighting
+	is    condition
+	since time.Time // since when is holds, without a break
+
+	joining   bool      // kubeadm is still at work: the kubelet is its, not ours
+	joined    time.Time // when kubeadm came back; zero: this was not a join
+	kubeadm   error     // how
+	lost      bool      // a Node of ours was deleted since
+	restarted time.Time // last kubelet restart that succeeded
+	due       time.Time // when the next one may be; zero: none is wanted
+
+	uid     string    // the Node that is at the wanted level,
+	reached time.Time // since when
+
+	twin  twin
+	asked time.Time // when the token was last shown while the kubelet is refused
+	taken time.Time // since when it was taken throughout, our Node gone or dead
+}
+
+// settle watches our own Node with the kubelet's credentials until it has been
+// held at the wanted level, and climbs the rungs on the way: wait, restart the
+// kubelet, and, where the evidence allows it, errJoin for the last rung. While
+// back has not delivered, kubeadm join is still running.
+func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-chan error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &settling{run: r, creds: creds, since: time.Now(), joining: back != nil}
+	if s.joining {
+		r.enter(Verify)
+	}
+	sightings := r.w.Watch(ctx, creds)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case sighting, ok := <-sightings:
+			if !ok {
+				return context.Cause(ctx)
+			}
+			if err := s.hear(sighting); err != nil {
+				return err
+			}
+		case err := <-back:
+			s.joining, s.joined, s.kubeadm, back = false, time.Now(), err, nil
+			r.keepTail(err)
+		case <-tick.C:
+		}
+		if held, err := s.step(ctx); held || err != nil {
+			return s.outcome(err)
+		}
+	}
+}
+
+// outcome adds kubeadm's own failure to what was seen, for it may explain it.
+func (s *settling) outcome(err error) error {
+	switch {
+	case s.kubeadm == nil:
+		return err
+	case err == nil:
+		s.warn(fmt.Sprintf("kubeadm join failed, but the Node is a member all the same: %v", s.kubeadm))
+		return nil
+	case isTerminal(err):
+		return err
+	}
+	return fmt.Errorf("%w; %w", s.joinFailed(s.kubeadm), err)
+}
+
+// hear takes in one answer: what it amounts to, and whether it means that a
+// Node of ours was deleted.
+func (s *settling) hear(sighting cluster.Sighting) error {
+	s.last = sighting
+	is := silent
+	switch node := sighting.Node; sighting.Answer {
+	case cluster.Present:
+		s.answered = true
+		switch {
+		case s.bootID == "" || node.BootID != s.bootID:
+			is = foreign
+		case node.Ready == "Unknown":
+			is = dead
+		default:
+			is = member
+		}
+	case cluster.Absent:
+		s.answered = true
+		is = absent
+	case cluster.Unauthorized:
+		is = refused
+	}
+	if is != s.is {
+		s.is, s.since, s.due, s.twin, s.taken = is, time.Now(), time.Time{}, twin{}, time.Time{}
+	}
+	return s.count(is)
+}
+
+// count keeps book of our Nodes by UID: one that was ours and is not there any
+// more was deleted, whether we saw it gone or only saw another in its place.
+func (s *settling) count(is condition) error {
+	ours := is == member || is == dead
+	uid := s.last.Node.UID
+	if s.own != "" && (is == absent || s.last.Answer == cluster.Present && uid != s.own) {
+		if err := s.deleted(s.own); err != nil {
+			return err
+		}
+	}
+	if ours && s.own != uid {
+		s.own = uid
+		if _, known := s.seen[uid]; !known {
+			s.seen[uid] = time.Now()
+		}
+		s.report.Node = NodeRef{Name: s.last.Node.Name, UID: uid, BootID: s.bootID}
+		s.say(Info, fmt.Sprintf("Node %q is there and is this machine's (UID %s)", s.last.Node.Name, uid), "")
+	}
+	return nil
+}
+
+func (s *settling) deleted(uid string) error {
+	now := time.Now()
+	after := now.Sub(s.seen[uid])
+	s.lost, s.own, s.uid, s.reached = true, "", "", time.Time{}
+	s.report.Counts.Deletions++
+	s.report.Deletions = append(s.report.Deletions, Deletion{UID: uid, At: now.UTC().Truncate(time.Millisecond), After: Seconds(after)})
+	n := s.report.Counts.Deletions
+	message := fmt.Sprintf("Node %q was deleted %.1f s after it was seen (deletion %d)", s.creds.NodeName, after.Seconds(), n)
+	if s.MaxDeletions > 0 && n > s.MaxDeletions {
+		return &Error{Reason: KeepsBeingDeleted, Message: message + fmt.Sprintf(", more than --max-deletions %d", s.MaxDeletions), Hint: s.deletionHint()}
+	}
+	s.say(Warning, message, s.deletionHint())
+	return nil
+}
+
+// deletionHint names who usually deletes Nodes, and what to compare.
+func (s *settling) deletionHint() string {
+	hostname, _ := os.Hostname()
+	return fmt.Sprintf("a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "+
+		"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows (on EC2 the instance's private DNS name)",
+		s.creds.NodeName, hostname, s.w.FQDN())
+}
+
+// step acts on the present condition; held is the end that everybody wants.
+func (s *settling) step(ctx context.Context) (held bool, err error) {
+	lasting := time.Since(s.since)
+	switch s.is {
+	case member:
+		return s.member(ctx)
+	case absent:
+		return false, s.absent(ctx)
+	case dead:
+		return false, s.dead(ctx)
+	case foreign:
+		return false, s.foreign(ctx, lasting)
+	case refused:
+		return false, s.refusedKubelet(ctx)
+	case silent:
+		reason := Unreachable
+		if s.last.Answer == cluster.Forbidden {
+			reason = JoinFailed
+		}
+		s.wait(Error{Reason: reason, Message: fmt.Sprintf("%s gives no useful answer about Node %q", s.creds.Server, s.creds.NodeName), Err: s.last.Err,
+			Hint: "this machine has joined before; nothing is done to it while the API server does not answer"})
+	}
+	return false, nil
+}
+
+// member: see that it gets to the wanted level and stays, under one UID.
+func (s *settling) member(ctx context.Context) (bool, error) {
+	node := s.last.Node
+	if s.named && node.Name != s.name && s.Reset != ResetAlways {
+		return false, &Error{
+			Reason:  Refused,
+			Message: fmt.Sprintf("this machine is a healthy member as Node %q, not %q", node.Name, s.name),
+			Hint:    "leave out --node-name, or drain and delete that Node and run nodejoin with --reset=always",
+		}
+	}
+	if node.Name != s.name {
+		s.warn(fmt.Sprintf("the Node is named %q, though this machine's hostname gives %q", node.Name, s.name))
+	}
+	if missing := s.missing(node); missing != "" {
+		s.uid, s.reached = "", time.Time{}
+		s.enter(Verify)
+		s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is registered, but %s", node.Name, missing), Hint: s.levelHint(node)})
+		return false, nil
+	}
+	if s.uid != node.UID {
+		s.uid, s.reached = node.UID, time.Now()
+		s.enter(Hold)
+		if s.Hold > 0 {
+			s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is %s; holding it for up to %s", node.Name, s.Until, seconds(s.Hold))})
+		}
+	}
+	accepted := node.Ready == "True" && !node.Uninitialized
+	switch {
+	case s.joining: // kubeadm is never left behind
+		return false, nil
+	case s.Hold == 0 || accepted:
+	case time.Since(s.reached) < s.Hold:
+		return false, nil
+	default: // the last word is a fresh one
+		if err := s.hear(s.w.Ask(ctx, s.creds)); err != nil || s.is != member || s.last.Node.UID != s.uid || s.missing(s.last.Node) != "" {
+			return false, err
+		}
+	}
+	if s.last.Node.Uninitialized {
+		s.warn(fmt.Sprintf("no cloud controller has accepted Node %q yet (taint node.cloudprovider.kubernetes.io/uninitialized): "+
+			"it may still be deleted; --until initialized waits for that", node.Name))
+	}
+	s.held = fmt.Sprintf("Node %q is %s and has stayed for %s (UID %s)", node.Name, s.Until, seconds(time.Since(s.reached)), s.uid)
+	return true, nil
+}
+
+// missing says what the Node lacks for the wanted level.
+func (s *settling) missing(node cluster.Node) string {
+	switch {
+	case s.Until != Registered && node.Uninitialized:
+		return "no cloud controller has accepted it yet (taint node.cloudprovider.kubernetes.io/uninitialized)"
+	case s.Until == Ready && node.Ready != "True":
+		return fmt.Sprintf("not Ready: %s", strings.TrimSpace(node.ReadyReason+": "+node.ReadyMessage))
+	}
+	return ""
+}
+
+func (s *settling) levelHint(node cluster.Node) string {
+	if node.Uninitialized {
+		return "is a cloud controller running in the cluster, and does it know this instance?"
+	}
+	return "see `kubectl describe node " + node.Name + "`; most often the network plugin is not installed"
+}
+
+// absent: a kubelet registers once in its life, so only a restart brings a
+// deleted Node back.
+func (s *settling) absent(ctx context.Context) error {
+	name := s.creds.NodeName
+	if s.named && name != s.name {
+		return &Error{
+			Reason:  Refused,
+			Message: fmt.Sprintf("this machine has credentials of Node %q, which does not exist, and is to be %q", name, s.name),
+			Hint:    "leave out --node-name, or run nodejoin with --reset=always",
+		}
+	}
+	s.enter(Verify)
+	gone := Error{Reason: JoinFailed, Message: fmt.Sprintf("the API server has no Node %q yet", name),
+		Hint: "the kubelet registers it; its log says why it does not: `journalctl -u kubelet`"}
+	sinceRestart := time.Since(s.restarted)
+	switch {
+	case s.joining, !s.joined.IsZero() && !s.lost && time.Since(s.joined) < registerPatience:
+		s.wait(gone)
+		return nil
+	case s.restarted.IsZero() || s.restarted.Before(s.since):
+		return s.restartKubelet(ctx, fmt.Sprintf("the API server has no Node %q", name))
+	case sinceRestart < restartPatience:
+		s.wait(gone)
+		return nil
+	case s.goneSpent:
+		return fmt.Errorf("verifying: still no Node %q %s after a kubelet restart", name, seconds(sinceRestart))
+	}
+	s.goneSpent = true
+	s.evidence = fmt.Sprintf("no Node %q for %s after a kubelet restart", name, seconds(sinceRestart))
+	return fmt.Errorf("verifying: %s", s.evidence)
+}
+
+// dead: the kubelet has stopped reporting. Its Node is there, so nothing but
+// the kubelet needs help.
+func (s *settling) dead(ctx context.Context) error {
+	s.enter(Verify)
+	s.uid, s.reached = "", time.Time{}
+	switch {
+	case s.joining:
+	case s.restarted.IsZero() || s.restarted.Before(s.since):
+		return s.restartKubelet(ctx, fmt.Sprintf("Node %q is ours, but its kubelet has stopped reporting", s.creds.NodeName))
+	case time.Since(s.restarted) >= restartPatience:
+		return fmt.Errorf("verifying: the kubelet does not report for Node %q, %s after its restart", s.creds.NodeName, seconds(time.Since(s.restarted)))
+	}
+	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is ours, but its kubelet does not report", s.creds.NodeName),
+		Hint: "its log says why: `journalctl -u kubelet`"})
+	return nil
+}
+
+// foreign: the Node has another bootID. Just after a reboot or a takeover that
+// is normal: our kubelet will put ours there. Else somebody else lives there.
+func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
+	node := s.last.Node
+	s.enter(Verify)
+	s.uid, s.reached = "", time.Time{}
+	other := s.w.OtherMachine(node)
+	if other && node.Name != s.name {
+		s.evidence = fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)", node.Name, node.MachineID)
+		return fmt.Errorf("%w: %s", errJoin, s.evidence)
+	}
+	alive := node.Ready == "True" || node.Ready == "False"
+	patient := lasting < statusPatience && (!other || !alive || !s.joined.IsZero())
+	switch {
+	case s.joining:
+	case alive && !patient:
+		if err := s.twin.alive(node); err != nil {
+			return err
+		}
+		s.wait(s.twin.waiting(node))
+		return nil
+	case patient:
+		unit, err := s.kubelet(ctx)
+		if err != nil {
+			return err
+		}
+		if !unit.Active && s.restarted.IsZero() {
+			return s.restartKubelet(ctx, fmt.Sprintf("Node %q waits for this boot's kubelet, which does not run", node.Name))
+		}
+	case s.restarted.IsZero():
+		return s.restartKubelet(ctx, fmt.Sprintf("Node %q has another bootID and nobody reports for it", node.Name))
+	case time.Since(s.restarted) >= restartPatience:
+		return fmt.Errorf("verifying: Node %q has another bootID (%q) and the kubelet does not report for it", node.Name, node.BootID)
+	}
+	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q has another bootID (%q); our kubelet is to report", node.Name, node.BootID),
+		Hint: "normal for some seconds after a reboot or when a dead Node was taken over"})
+	return nil
+}
+
+// refusedKubelet: 401 to the kubelet is evidence only if the same server takes
+// the token all the while and our Node is gone or dead (rule 2c).
+func (s *settling) refusedKubelet(ctx context.Context) error {
+	s.enter(Verify)
+	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("%s refuses the kubelet's credentials (401)", s.creds.Server), Err: s.last.Err,
+		Hint: fmt.Sprintf("an API server that starts does so for seconds; the certificate is valid until %s", s.creds.NotAfter.UTC().Format(time.RFC3339))})
+	if s.joining || time.Since(s.asked) < tokenCheck {
+		return nil
+	}
+	s.asked = time.Now()
+	if err := s.readToken(ctx, true); err != nil || s.token == "" {
+		return nil // without a token there is no second opinion: wait
+	}
+	answer := s.w.AskWithToken(ctx, s.creds, s.bearer(s.token))
+	lost := answer.Answer == cluster.Absent || answer.Answer == cluster.Present && answer.Node.Ready == "Unknown"
+	switch {
+	case !lost:
+		s.taken = time.Time{}
+	case s.taken.IsZero():
+		s.taken = time.Now()
+	case time.Since(s.taken) >= refusedPatience:
+		s.evidence = fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, and our Node is %s",
+			seconds(time.Since(s.taken)), answer.Answer)
+		return fmt.Errorf("%w: %s", errJoin, s.evidence)
+	}
+	return nil
+}
+
+// restartKubelet is the middle rung: at once the first time, after a back-off
+// the next. A restart command that fails is never a step towards a reset
+// (rule 16): it only ends the attempt.
+func (s *settling) restartKubelet(ctx context.Context, why string) error {
+	if _, err := s.kubelet(ctx); err != nil {
+		return err
+	}
+	if s.due.IsZero() {
+		s.due = time.Now()
+		if s.report.Counts.KubeletRestarts > 0 {
+			s.due = s.due.Add(s.restart.NextBackOff())
+		}
+	}
+	if pause := time.Until(s.due); pause > 0 {
+		s.wait(Error{Reason: JoinFailed, Message: why + ", again; backing off before the kubelet is restarted"})
+		return nil
+	}
+	s.due = time.Time{}
+	s.say(Info, "restarting the kubelet: "+why, "no pod is disturbed by that")
+	s.report.Counts.KubeletRestarts++
+	restart, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	if err := s.w.RestartKubelet(restart); err != nil {
+		return fmt.Errorf("restarting the kubelet: %w", err)
+	}
+	s.restarted = time.Now()
+	return nil
+}

@@ -1,0 +1,35 @@
+package join
+
+import (
+	"context"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+)
+
+// world is all that the loop touches: this machine, kubeadm and the API
+// server. The real one is [machine]; tests put a scripted one in its place, and
+// virtual time around it.
+type world interface {
+	Inspect() (host.Disk, error)
+	Credentials() (*cluster.Credentials, error)
+	DiscoveryCA() ([]byte, error) // nil without a discovery file
+	OtherMachine(cluster.Node) bool
+	FQDN() string
+
+	Kubelet(context.Context) (host.Unit, error)
+	RestartKubelet(context.Context) error
+	KubeletLog(context.Context) []string
+
+	KubeadmFit(context.Context) error
+	Join(ctx context.Context, token, bearer string) error
+	Reset(context.Context) error
+	RemoveBootstrapConf() error
+
+	Token(context.Context) (string, error)
+	Probe(ctx context.Context, token, bearer string) cluster.Probe
+	Request(ctx context.Context, nodeName string) (*cluster.Request, error)
+	Ask(context.Context, *cluster.Credentials) cluster.Sighting
+	AskWithToken(ctx context.Context, c *cluster.Credentials, bearer string) cluster.Sighting
+	Watch(context.Context, *cluster.Credentials) <-chan cluster.Sighting
+}
