@@ -18,7 +18,8 @@ const (
 )
 
 // Watch sends what the API server says about a Node: at once, whenever it
-// changes, and at least every 10 s, until ctx ends; then the channel is closed.
+// changes, and at least every 10 s, until ctx ends; then the channel and the
+// client's idle connections are closed.
 //
 // The watch is limited to metadata.name, which is all that a kubelet may watch.
 // It delivers news within milliseconds; that a Node is gone is said only after
@@ -26,6 +27,7 @@ const (
 func (c *Client) Watch(ctx context.Context, name string) <-chan Sighting {
 	out := make(chan Sighting)
 	go func() {
+		defer c.Close()
 		defer close(out)
 		w := watcher{client: c, name: name, out: out}
 		for ctx.Err() == nil {

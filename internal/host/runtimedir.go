@@ -14,11 +14,12 @@ const runtimeDir = "/run/nodejoin"
 // makeRuntimeDir makes the directory, and refuses one in which somebody else could plant files.
 func (h Host) makeRuntimeDir() (string, error) {
 	dir := h.Path(runtimeDir)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		if !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		// whatever the umask: everybody may read the status file
+		if err := os.Chmod(dir, 0o755); err != nil {
 			return "", err
 		}
 	}

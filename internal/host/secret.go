@@ -57,7 +57,7 @@ func (h Host) memory() (string, error) {
 
 func inMemory(dir string) bool {
 	var s unix.Statfs_t
-	return unix.Statfs(dir, &s) == nil && (s.Type == unix.TMPFS_MAGIC || s.Type == unix.RAMFS_MAGIC)
+	return unix.Statfs(dir, &s) == nil && (uint32(s.Type) == unix.TMPFS_MAGIC || uint32(s.Type) == unix.RAMFS_MAGIC)
 }
 
 // Sweep removes the secret files that a killed nodejoin left: regular files of this user with the right name. Call it with the

@@ -100,6 +100,7 @@ func TestChecksByName(t *testing.T) {
 func TestTheCheckThatTimeCuresLeastDecides(t *testing.T) {
 	const cri, left, swap, odd = "\t[ERROR CRI]: down\n", "\t[ERROR FileAvailable--etc-kubernetes-kubelet.conf]: there\n", "\t[ERROR Swap]: on\n", "\t[ERROR New]: x\n"
 	for output, want := range map[string]Kind{
+		"error: error execution phase kubelet-start: Invalid value: the API server's words, not kubeadm's": Retry,
 		odd: Retry, odd + left: Leftovers, left + cri: Runtime, cri + left + swap: Unfit,
 		"[preflight]\t[ERROR Swap]: not at the line's beginning\n": Retry,
 	} {

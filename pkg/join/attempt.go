@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -130,7 +131,12 @@ func (r *run) joinFailed(err error) error {
 	if !errors.As(err, &failure) {
 		return fmt.Errorf("joining: %w", err)
 	}
-	switch failure.Kind() {
+	kind := failure.Kind()
+	if kind == kubeadm.Kubelet && host.SwapRefused(r.w.KubeletLog(context.Background())) {
+		return &Error{Reason: HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
+			Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}
+	}
+	switch kind {
 	case kubeadm.Unfit:
 		return &Error{Reason: HostUnfit, Message: "kubeadm finds this host unfit", Err: err, Hint: failure.Hint()}
 	case kubeadm.Usage:

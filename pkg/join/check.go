@@ -25,7 +25,6 @@ func Check(ctx context.Context, c Config) (Report, error) {
 	if err != nil {
 		return ended(c, err), err
 	}
-	defer m.cluster.Close()
 	r := newRun(p, m, m.identity.BootID, m.name, m.redact)
 	err = r.check(ctx)
 	return r.finish(err), err

@@ -253,11 +253,10 @@ func (r *run) again(ctx context.Context, last cluster.Probe) (cluster.Probe, err
 // refuseMember: our own Node lives, yet the kubelet's credentials on disk do
 // not load. While that kubelet runs, this is a member (rule 2).
 func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
-	unit, err := r.w.Kubelet(ctx)
-	switch {
-	case err != nil || !unit.Active || r.forced:
+	if runs, err := r.kubeletRuns(ctx); err != nil || !runs || r.forced {
 		return err
-	case r.evidence != "": // it has come back meanwhile
+	}
+	if r.evidence != "" { // the Node has come back meanwhile
 		r.evidence = ""
 		return errLook
 	}
@@ -266,6 +265,20 @@ func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
 		Message: fmt.Sprintf("Node %q is this machine and its kubelet runs, but kubelet.conf or its certificate cannot be read", node.Name),
 		Hint:    "restore /etc/kubernetes/kubelet.conf, or drain the Node and run nodejoin with --reset=always",
 	}
+}
+
+// kubeletRuns looks twice: a kubelet in a crash loop runs for a moment, too.
+func (r *run) kubeletRuns(ctx context.Context) (bool, error) {
+	for range 2 {
+		unit, err := r.w.Kubelet(ctx)
+		if err != nil || !unit.Active || unit.Failing {
+			return false, err
+		}
+		if err := r.sleep(ctx, crashLook); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // warnInherited: kubeadm takes over a Node that is not Ready, as it is.

@@ -334,7 +334,18 @@ func TestLostCredentialsOfALivingMemberAreRefused(t *testing.T) {
 		s.creds = nil
 		r, err := start()
 		wanted{reason: Refused}.check(t, r, err)
-		took(t, r, 0, time.Second)
+		took(t, r, 0, 5*time.Second)
+	})
+}
+
+func TestKubeletInACrashLoopIsNoMember(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.stopKubelet()
+		s.running, s.unit.Failing, s.creds = true, true, nil
+		r, err := start()
+		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
 	})
 }
 

@@ -41,6 +41,12 @@ func newMachine(p *plan) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.cluster, err = cluster.NewDiscoverer(cluster.Source{
+		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.name,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if m.lock, err = m.Lock(); err != nil {
 		var locked *host.LockedError
 		if errors.As(err, &locked) {
@@ -71,11 +77,7 @@ func identify(p *plan) (*machine, error) {
 	}
 	m.redactor = kubeadm.NewRedactor(p.static, p.TLSBootstrapToken)
 	m.kubeadm = kubeadm.Kubeadm{Path: p.Kubeadm, Redact: m.redact}
-	var err error
-	m.cluster, err = cluster.NewDiscoverer(cluster.Source{
-		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.name,
-	})
-	return m, err
+	return m, nil
 }
 
 func (m *machine) close() {

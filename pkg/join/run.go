@@ -38,6 +38,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 
 // ended is the report of a run that never began.
 func ended(c Config, err error) Report {
+	c.Observe = nil // nothing began, so there is nothing to tell
 	r := newRun(&plan{Config: c}, nil, "", c.NodeName, func(s string) string { return s })
 	return r.finish(err)
 }
@@ -148,6 +149,10 @@ func (r *run) look(ctx context.Context) error {
 	}
 	if err := r.sameCluster(creds.CA); err != nil {
 		return err
+	}
+	// left by a join that was killed; kubeadm itself keeps it no longer than that
+	if err := r.w.RemoveBootstrapConf(); err != nil {
+		r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
 	}
 	return r.settle(ctx, creds, nil)
 }

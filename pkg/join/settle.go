@@ -158,7 +158,11 @@ func (s *settling) deleted(uid string) error {
 	if s.MaxDeletions > 0 && n > s.MaxDeletions {
 		return &Error{Reason: KeepsBeingDeleted, Message: message + fmt.Sprintf(", more than --max-deletions %d", s.MaxDeletions), Hint: s.deletionHint()}
 	}
-	s.say(Warning, message, s.deletionHint())
+	hint := "" // the same each time: once is enough
+	if n == 1 {
+		hint = s.deletionHint()
+	}
+	s.say(Warning, message, hint)
 	return nil
 }
 
@@ -214,14 +218,14 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 		s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is registered, but %s", node.Name, missing), Hint: s.levelHint(node)})
 		return false, nil
 	}
+	accepted := node.Ready == "True" && !node.Uninitialized // from then on the cloud's lifecycle controller leaves it alone
 	if s.uid != node.UID {
 		s.uid, s.reached = node.UID, time.Now()
 		s.enter(Hold)
-		if s.Hold > 0 {
+		if s.Hold > 0 && !accepted {
 			s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is %s; holding it for up to %s", node.Name, s.Until, seconds(s.Hold))})
 		}
 	}
-	accepted := node.Ready == "True" && !node.Uninitialized
 	switch {
 	case s.joining: // kubeadm is never left behind
 		return false, nil
@@ -238,6 +242,9 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 			"it may still be deleted; --until initialized waits for that", node.Name))
 	}
 	s.held = fmt.Sprintf("Node %q is %s and has stayed for %s (UID %s)", node.Name, s.Until, seconds(time.Since(s.reached)), s.uid)
+	if accepted {
+		s.held = fmt.Sprintf("Node %q is Ready and accepted (UID %s)", node.Name, s.uid)
+	}
 	return true, nil
 }
 

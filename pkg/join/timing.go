@@ -56,6 +56,9 @@ const (
 	// certificate while kubeadm runs: it is there 0.6 s after the start, and
 	// the Node can come and go before kubeadm returns.
 	credentialsEvery = 100 * time.Millisecond
+	// crashLook lies between two looks at whether the kubelet runs: one without a
+	// configuration dies within a second and is started again after ten.
+	crashLook = 2 * time.Second
 	// issuedPatience is how long a kubelet may take to fetch a certificate that
 	// has been issued.
 	issuedPatience = 15 * time.Second

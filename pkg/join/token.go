@@ -53,7 +53,9 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 		if in == nil {
 			in = os.Stdin
 		}
-		raw, err = io.ReadAll(io.LimitReader(in, 4096))
+		if raw, err = readStdin(ctx, in); ctx.Err() != nil {
+			return "", err
+		}
 	case source.File != "":
 		raw, err = os.ReadFile(source.File)
 	case t.plan.static != "":
@@ -76,6 +78,25 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 	}
 	t.last = token
 	return token, nil
+}
+
+// readStdin gives up with ctx: a terminal where nobody types blocks for ever.
+func readStdin(ctx context.Context, in io.Reader) ([]byte, error) {
+	type input struct {
+		raw []byte
+		err error
+	}
+	done := make(chan input, 1)
+	go func() {
+		raw, err := io.ReadAll(io.LimitReader(in, 4096))
+		done <- input{raw, err}
+	}()
+	select {
+	case got := <-done:
+		return got.raw, got.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("--token-file -: nothing came from standard input: %w", context.Cause(ctx))
+	}
 }
 
 // runTokenCommand returns the command's standard output. Its standard error is

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/nodejoin/nodejoin/pkg/join"
+)
+
+// haste bounds what is still done after a second signal.
+const haste = 200 * time.Millisecond
+
+// heed turns the first signal into a polite stop and the second into an end at
+// once. Children need no word from here: the kernel sends them SIGTERM.
+func (s *session) heed(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(int), over <-chan struct{}) {
+	var first stopped
+	select {
+	case <-over:
+		return
+	case got := <-signals:
+		first.signal, _ = got.(syscall.Signal)
+	}
+	cancel(first)
+	s.logs.say(fmt.Sprintf("%v: stopping", first), "a second one ends nodejoin at once")
+	select {
+	case <-over:
+	case <-signals:
+		exit(s.abandon(first))
+	}
+}
+
+// abandon leaves a status file that is true, if that is quick, and returns the
+// exit status.
+func (s *session) abandon(by stopped) int {
+	s.mu.Lock()
+	final, last := s.final, s.last
+	s.mu.Unlock()
+	if final != nil {
+		return *final.ExitCode
+	}
+	if s.status == nil || last == nil {
+		return by.status()
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(by)
+	rep := s.blank()
+	err := &join.Error{
+		Reason: join.Interrupted, Message: fmt.Sprintf("%v twice: left at once in phase %s", by, last.Phase),
+		Hint: "run nodejoin again to go on: it begins with what is on this machine now",
+	}
+	rep = conclude(ctx, rep, err, rep.StartedAt)
+	s.mu.Lock()
+	s.final = &rep // nothing may follow it
+	s.mu.Unlock()
+	s.status.put(encode(rep))
+	s.status.close(haste)
+	return by.status()
+}
