@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,7 +74,7 @@ type Probe struct {
 type Discoverer struct {
 	source Source
 	anon   *Client
-	peer   []*x509.Certificate // shown by the connection that anon uses
+	peer   atomic.Pointer[[]*x509.Certificate] // shown by the last connection that anon made; a dial outlives its request
 
 	proven *Client // with the token, to a proven server
 	key    string  // what proven was made from
@@ -92,7 +93,7 @@ func NewDiscoverer(source Source) (*Discoverer, error) {
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			d.peer = state.PeerCertificates
+			d.peer.Store(&state.PeerCertificates)
 			return nil
 		},
 	}, "")
@@ -202,7 +203,8 @@ func wrongCA(cluster *clientcmdapi.Cluster, pins []string) Probe {
 
 func (d *Discoverer) peerChainsTo(ca []byte) bool {
 	pool := x509.NewCertPool()
-	if len(d.peer) == 0 || !pool.AppendCertsFromPEM(ca) {
+	peer := d.peer.Load()
+	if peer == nil || len(*peer) == 0 || !pool.AppendCertsFromPEM(ca) {
 		return false
 	}
 	host, _, err := net.SplitHostPort(d.source.Endpoint)
@@ -210,10 +212,10 @@ func (d *Discoverer) peerChainsTo(ca []byte) bool {
 		return false
 	}
 	between := x509.NewCertPool()
-	for _, c := range d.peer[1:] {
+	for _, c := range (*peer)[1:] {
 		between.AddCert(c)
 	}
-	_, err = d.peer[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: host})
+	_, err = (*peer)[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: host})
 	return err == nil
 }
 
@@ -321,6 +323,21 @@ func readFileOrURL(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s answers %s", path, response.Status)
 	}
 	return io.ReadAll(io.LimitReader(response.Body, 1<<20))
+}
+
+// IsStranger reports whether a server answers whose certificate does not chain
+// to ca (PEM). Silence is no answer. Nothing secret is sent.
+func IsStranger(ctx context.Context, server string, ca []byte) bool {
+	client, err := NewTokenClient(server, ca, "")
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err = client.core.Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error()
+	var unknown x509.UnknownAuthorityError
+	return errors.As(err, &unknown)
 }
 
 // DiscoveryFileCA reads the CA (PEM) that a discovery file vouches for.

@@ -60,6 +60,9 @@ func (w *watcher) look(ctx context.Context) Sighting {
 func (w *watcher) send(ctx context.Context, s Sighting) {
 	switch s.Answer {
 	case Present:
+		if w.last != "" && w.last != s.Node.UID {
+			w.gone = w.last
+		}
 		w.last = s.Node.UID
 	case Absent:
 		w.gone = w.last

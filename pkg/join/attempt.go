@@ -26,6 +26,7 @@ func (r *run) reset(ctx context.Context) error {
 	case r.forced:
 		why = "--reset=always"
 	case len(disk.Leftovers) == 0:
+		r.evidence, r.gone, r.own = "", false, ""
 		return nil
 	case noCredentials != nil:
 		why = "leftovers of an earlier join, without credentials that load: " + strings.Join(disk.Leftovers, ", ")
@@ -46,12 +47,22 @@ func (r *run) reset(ctx context.Context) error {
 	}
 	r.enter(Reset)
 	r.report.Counts.Resets++
+	r.goneSpent = r.goneSpent || r.gone
+	r.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm reset was still at work"}
 	r.say(Info, "running kubeadm reset: "+why, "")
+	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.AttemptTimeout, errAttempt)
 	defer cancel()
 	err = r.w.Reset(ctx)
+	r.budget -= time.Since(began)
 	r.keepTail(err)
-	return r.seeReset(err)
+	if err := r.seeReset(err); err != nil {
+		return err
+	}
+	if r.budget < minAttempt {
+		return fmt.Errorf("resetting: it took so long that no time is left to join: %w", errAttempt)
+	}
+	return nil
 }
 
 // seeReset believes the disk, not kubeadm's exit status.
@@ -67,7 +78,7 @@ func (r *run) seeReset(err error) error {
 	case err != nil:
 		r.warn(fmt.Sprintf("kubeadm reset failed, but nothing is left on disk: %v", err))
 	}
-	r.forced, r.evidence, r.own = false, "", ""
+	r.forced, r.evidence, r.gone, r.own = false, "", false, ""
 	return nil
 }
 
@@ -76,8 +87,9 @@ func (r *run) seeReset(err error) error {
 func (r *run) join(ctx context.Context) error {
 	r.enter(Join)
 	r.report.Counts.Joins++
+	r.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm join was still at work"}
 	r.say(Info, "running kubeadm join", "")
-	attempt, cancel := context.WithTimeoutCause(ctx, r.AttemptTimeout, errAttempt)
+	attempt, cancel := context.WithTimeoutCause(ctx, r.budget, errAttempt)
 	defer cancel()
 
 	back, ended := make(chan error, 1), make(chan struct{})
@@ -159,22 +171,25 @@ func (r *run) awaitRequest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.w.Credentials(); err == nil || !disk.KubeletConf && !disk.BootstrapConf {
+	if _, err := r.w.Credentials(); err == nil || len(disk.Leftovers) == 0 {
 		return nil
 	}
 	issued := time.Time{}
 	for {
 		request, err := r.w.Request(ctx, r.name)
 		if _, loadErr := r.w.Credentials(); loadErr == nil {
+			r.newborn = time.Now()
 			return errLook
 		}
 		switch unit, unitErr := r.w.Kubelet(ctx); {
-		case err != nil:
-			return fmt.Errorf("asking for our certificate request: %w", err)
 		case unitErr != nil:
 			return unitErr
-		case request == nil || !unit.Active:
-			return nil
+		case err != nil && !unit.Active:
+			return nil // nobody waits for a certificate
+		case err != nil:
+			return fmt.Errorf("asking for our certificate request: %w", err)
+		case request == nil, !unit.Active && !request.Own:
+			return nil // with the process went the key, unless it is on disk
 		case request.Denied && r.denied != request.Name:
 			r.denied = request.Name
 			return fmt.Errorf("certificate request %s of Node %q was denied: %s", request.Name, r.name, request.Message)

@@ -41,7 +41,11 @@ func (r *run) check(ctx context.Context) error {
 		return r.noCredentials(err)
 	}
 	if err := r.sameCluster(creds.CA); err != nil {
-		return &Error{Reason: NotMember, Message: err.Error()}
+		reason := NotMember
+		if e := (*Error)(nil); errors.As(err, &e) && e.Reason != Refused {
+			reason = Unknown
+		}
+		return &Error{Reason: reason, Message: err.Error()}
 	}
 	sighting := r.w.Ask(ctx, creds)
 	node, name := sighting.Node, creds.NodeName

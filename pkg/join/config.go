@@ -104,7 +104,7 @@ const minAttempt = 30 * time.Second
 
 func (c Config) plan() (*plan, error) {
 	p := &plan{Config: c, static: c.Token.Value}
-	for _, check := range []func() error{p.checkTimes, p.checkToken, p.readFile, p.checkDiscovery, p.checkName} {
+	for _, check := range []func() error{p.checkTimes, p.checkToken, p.readFile, p.checkDiscovery, p.checkName, p.checkRendering} {
 		if err := check(); err != nil {
 			return nil, usage(err)
 		}
@@ -250,6 +250,13 @@ func (p *plan) checkName() error {
 		return fmt.Errorf("--node-name: %q: %s", p.NodeName, problems[0])
 	}
 	return nil
+}
+
+// checkRendering finds what kubeadm would refuse before anything is reset for it.
+func (p *plan) checkRendering() error {
+	const any = "abcdef.0123456789abcdef" // in place of a token that is read later
+	_, err := p.render(p.options(p.NodeName, any, any))
+	return err
 }
 
 // options are what kubeadm is told, with the token as it is now.

@@ -25,22 +25,40 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 	var d discovery
 	for {
 		if err := r.readToken(ctx, !d.refused.IsZero()); err != nil {
-			return cluster.Probe{}, err
+			return cluster.Probe{}, r.giveUp(err)
 		}
-		p := cluster.Probe{Err: errors.New("the token could not be read yet")}
-		if r.token != "" || r.DiscoveryFile != "" {
-			p = r.w.Probe(ctx, r.token, r.bearer(r.token))
+		if r.unread && r.token == "" {
+			r.wait(Error{Reason: JoinFailed, Message: "the token could not be read yet", Err: r.lastErr})
+			if err := r.sleep(ctx, probeSilent); err != nil {
+				return cluster.Probe{}, err
+			}
+			continue
 		}
+		p := r.w.Probe(ctx, r.token, r.bearer(r.token))
 		if ctx.Err() != nil {
 			return p, context.Cause(ctx)
 		}
 		if done, err := r.judge(&d, p); done || err != nil {
 			return p, err
 		}
+		if r.evidence != "" {
+			return p, r.giveUp(p.Err)
+		}
 		if err := r.sleep(ctx, max(p.RetryAfter, d.pace())); err != nil {
 			return p, err
 		}
 	}
+}
+
+// giveUp: who has credentials does not wait here, for what was found out about
+// them grows old meanwhile. It is forgotten, and look asks again.
+func (r *run) giveUp(err error) error {
+	if r.evidence == "" {
+		return err
+	}
+	err = fmt.Errorf("%s, but a reset must wait: %v", r.evidence, err)
+	r.evidence, r.gone = "", false
+	return err
 }
 
 // judge turns one probe into the next step: done, an end, or a wait.
@@ -55,6 +73,9 @@ func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {
 	}
 	if p.Verdict != cluster.BadSignature {
 		d.badSign = time.Time{}
+	}
+	if p.Verdict <= cluster.NotServed { // a 401 before a silence and one after it are two lone ones
+		d.refused = time.Time{}
 	}
 	if p.Verdict == cluster.Proven && p.Node.Answer == cluster.Forbidden && now.Sub(d.serves) < fastFor {
 		// kubeadm would fail on it; a starting API server learns its own roles within seconds
@@ -75,9 +96,9 @@ func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {
 }
 
 func (r *run) proven(p cluster.Probe) error {
-	r.answered = true
+	r.answered, r.obstacle = true, nil
 	creds, err := r.w.Credentials()
-	if err == nil && r.Reset != ResetAlways && r.evidence == "" && !cluster.SameCA(creds.CA, p.CA) {
+	if err == nil && r.Reset != ResetAlways && !cluster.SameCA(creds.CA, p.CA) {
 		return otherCluster("its CA is not this cluster's")
 	}
 	r.say(Info, fmt.Sprintf("the API server at %s is proven and takes our token", p.Server), "")
@@ -173,7 +194,7 @@ func (r *run) where() string {
 // refusal, at most every tokenEvery. A source that fails this time is tried
 // again, with the token as it was.
 func (r *run) readToken(ctx context.Context, refused bool) error {
-	if !r.fetched.IsZero() && (!refused || time.Since(r.fetched) < tokenEvery) {
+	if !r.fetched.IsZero() && (!refused && !r.unread || time.Since(r.fetched) < tokenEvery) {
 		return nil
 	}
 	r.fetched = time.Now()
@@ -184,12 +205,13 @@ func (r *run) readToken(ctx context.Context, refused bool) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
+		err = errors.New(r.redact(err.Error())) // it leaves with the run's own error
 		r.failed(err)
 		r.say(Warning, err.Error(), "trying again in "+seconds(tokenEvery))
-		r.fetched = time.Now().Add(-tokenEvery + time.Second)
+		r.fetched, r.unread = time.Now(), true
 		return nil
 	}
-	r.token = token
+	r.token, r.unread = token, false
 	return nil
 }
 
@@ -204,12 +226,14 @@ func (r *run) bearer(token string) string {
 // beside one that is Ready. Before a reset only another's Node counts, for our
 // own stale one needs the reset first to become stale.
 func (r *run) awaitName(ctx context.Context, p cluster.Probe, afterReset bool) (cluster.Probe, error) {
-	var twin twin
+	var other twin
 	for {
 		node := p.Node.Node
 		ours := r.bootID == node.BootID
 		switch {
-		case p.Node.Answer != cluster.Present || node.Ready == "" || node.Ready == "Unknown":
+		case p.Node.Answer == cluster.Forbidden && !afterReset:
+			return p, r.blind(ctx, p.Node.Err)
+		case p.Node.Answer != cluster.Present || node.Ready == "Unknown" || node.Ready == "" && !ours:
 			r.warnInherited(p.Node)
 			return p, nil
 		case ours && !afterReset:
@@ -220,34 +244,54 @@ func (r *run) awaitName(ctx context.Context, p cluster.Probe, afterReset bool) (
 			r.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("our own Node %q from before the reset is still Ready", r.name),
 				Hint: "the cluster notices that its kubelet is gone within " + seconds(gracePeriod)})
 		default:
-			if err := twin.alive(node); err != nil {
+			if err := other.alive(node); err != nil {
 				return p, err
 			}
-			r.wait(twin.waiting(node))
+			r.wait(other.waiting(node))
 		}
-		if err := r.sleep(ctx, probeSilent); err != nil {
-			return p, err
-		}
-		var err error
-		if p, err = r.again(ctx, p); err != nil {
-			return p, err
+		for heard := false; !heard; {
+			err := r.sleep(ctx, max(probeSilent, p.RetryAfter))
+			if err != nil {
+				return p, err
+			}
+			if p, heard, err = r.again(ctx, p); err != nil {
+				return p, err
+			}
+			if !heard {
+				other = twin{} // silence proves nobody alive
+			}
 		}
 	}
 }
 
+// blind: a token that may not ask for Nodes cannot tell whether a kubelet that
+// runs here beside leftovers is a member's.
+func (r *run) blind(ctx context.Context, forbidden error) error {
+	disk, err := r.w.Inspect()
+	if err != nil || len(disk.Leftovers) == 0 || r.forced {
+		return err
+	}
+	if runs, err := r.kubeletRuns(ctx); err != nil || !runs {
+		return err
+	}
+	return fmt.Errorf("the kubelet runs, and our token may not ask whether it is a member's: %w", forbidden)
+}
+
 // again probes once more; without a proven answer the last one stands, as
 // silence is no evidence.
-func (r *run) again(ctx context.Context, last cluster.Probe) (cluster.Probe, error) {
-	p := r.w.Probe(ctx, r.token, r.bearer(r.token))
+func (r *run) again(ctx context.Context, last cluster.Probe) (p cluster.Probe, heard bool, err error) {
+	p = r.w.Probe(ctx, r.token, r.bearer(r.token))
 	switch {
 	case ctx.Err() != nil:
-		return last, context.Cause(ctx)
+		return last, false, context.Cause(ctx)
 	case p.Verdict == cluster.Proven:
-		return p, nil
-	case p.Verdict == cluster.WrongCA || p.Verdict == cluster.Rejected || p.Verdict == cluster.BadSignature:
-		return r.discover(ctx)
+		return p, true, nil
+	case p.Verdict <= cluster.NotServed:
+		last.RetryAfter = p.RetryAfter
+		return last, false, nil
 	}
-	return last, nil
+	p, err = r.discover(ctx) // the token, most likely: it may have a successor
+	return p, err == nil, err
 }
 
 // refuseMember: our own Node lives, yet the kubelet's credentials on disk do

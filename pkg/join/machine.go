@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
@@ -29,6 +31,7 @@ type machine struct {
 	redactor *kubeadm.Redactor
 	kubeadm  kubeadm.Kubeadm
 	tokens   tokenReader
+	fqdn     func() string
 	cluster  *cluster.Discoverer
 }
 
@@ -54,6 +57,7 @@ func newMachine(p *plan) (*machine, error) {
 		}
 		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err}
 	}
+	go m.fqdn() // a name server may take its time; a hint will want it at once
 	if err := m.Sweep(); err != nil {
 		m.close()
 		return nil, &Error{Reason: HostUnfit, Message: "a secret left by an earlier run cannot be removed", Err: err}
@@ -64,6 +68,7 @@ func newMachine(p *plan) (*machine, error) {
 // identify finds out who this machine is; nothing is touched.
 func identify(p *plan) (*machine, error) {
 	m := &machine{Host: host.Host{Root: "/"}, plan: p, tokens: tokenReader{plan: p}}
+	m.fqdn = sync.OnceValue(func() string { return m.Host.FQDN(context.Background()) })
 	m.identity = m.Identity()
 	if m.identity.BootID == "" {
 		return nil, &Error{Reason: HostUnfit, Message: "/proc/sys/kernel/random/boot_id cannot be read, so no Node can be known to be this machine's"}
@@ -109,7 +114,21 @@ func (m *machine) OtherMachine(n cluster.Node) bool {
 	return m.identity.MachineID != "" && n.MachineID != "" && !strings.EqualFold(m.identity.MachineID, n.MachineID)
 }
 
-func (m *machine) FQDN() string { return m.Host.FQDN(context.Background()) }
+func (m *machine) FQDN() string { return m.fqdn() }
+
+// unitTimeout bounds a question to the init system; D-Bus may be dead.
+const unitTimeout = 30 * time.Second
+
+func (m *machine) Kubelet(ctx context.Context) (host.Unit, error) {
+	ctx, cancel := context.WithTimeout(ctx, unitTimeout)
+	defer cancel()
+	return m.Host.Kubelet(ctx)
+}
+
+func (m *machine) StrangerAt(ctx context.Context, creds *cluster.Credentials) bool {
+	server := "https://" + m.plan.Endpoint
+	return server != creds.Server && cluster.IsStranger(ctx, server, creds.CA)
+}
 
 func (m *machine) KubeletLog(ctx context.Context) []string {
 	var lines []string

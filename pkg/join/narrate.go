@@ -118,6 +118,7 @@ func (r *run) failed(err error) {
 // begin opens an attempt; end closes it, with the error that ended it.
 func (r *run) begin() {
 	r.enter(Join)
+	r.budget = r.AttemptTimeout
 	r.phaseStart = time.Now()
 	r.report.Counts.Attempts++
 	r.report.Attempts = append(r.report.Attempts, Attempt{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
 // Run makes this machine a member of the cluster and returns when its Node has
@@ -39,7 +40,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 // ended is the report of a run that never began.
 func ended(c Config, err error) Report {
 	c.Observe = nil // nothing began, so there is nothing to tell
-	r := newRun(&plan{Config: c}, nil, "", c.NodeName, func(s string) string { return s })
+	r := newRun(&plan{Config: c}, nil, "", c.NodeName, kubeadm.NewRedactor(c.Token.Value, c.TLSBootstrapToken).Redact)
 	return r.finish(err)
 }
 
@@ -63,6 +64,7 @@ type run struct {
 	lastErr error // of the last attempt that failed
 
 	evidence  string // why a reset is allowed though credentials load (rule 2)
+	gone      bool   // it is (b)
 	goneSpent bool   // evidence (b) has been used: once a run
 	forced    bool   // --reset=always has not been done yet
 	denied    string // name of the denied certificate request that was reported
@@ -71,9 +73,13 @@ type run struct {
 	own     string               // UID of the one that was there at the last answer
 	restart backoff.BackOff      // between kubelet restarts after deletions
 	fetched time.Time            // when the token was last read
+	unread  bool                 // and could not be
 	token   string
 
 	held string // what a success has to say
+
+	newborn time.Time     // when the kubelet last got a new certificate: it may not have registered yet
+	budget  time.Duration // what is left of the attempt's time
 
 	attempt    *Attempt  // the open one, or nil
 	phaseStart time.Time // of what clock has not counted yet
@@ -89,7 +95,7 @@ func newRun(p *plan, w world, bootID, name string, redact func(string) string) *
 	}
 	r.report = (&Report{
 		SchemaVersion: SchemaVersion, Version: p.Version, PID: os.Getpid(), Phase: Look,
-		Node: NodeRef{Name: name, BootID: bootID}, Endpoint: p.Endpoint, StartedAt: now,
+		Node: NodeRef{Name: redact(name), BootID: bootID}, Endpoint: redact(p.Endpoint), StartedAt: now,
 	}).clone()
 	r.restart = r.pauses()
 	return r
@@ -113,7 +119,21 @@ func (r *run) run(ctx context.Context) (Report, error) {
 		defer cancel()
 	}
 	err := r.conclude(ctx, r.loop(ctx))
-	return r.finish(err), err
+	report := r.finish(err)
+	if r.touched() {
+		// it holds a token; a join that was killed may have left it
+		_ = r.w.RemoveBootstrapConf()
+	}
+	return report, err
+}
+
+// touched: whoever refuses to touch a machine leaves it as it is.
+func (r *run) touched() bool {
+	switch r.report.Reason {
+	case Usage, HostUnfit, Refused:
+		return r.report.Counts.Joins > 0
+	}
+	return true
 }
 
 // loop is all of nodejoin: until held, terminal error, deadline or signal.
@@ -150,6 +170,9 @@ func (r *run) look(ctx context.Context) error {
 	if err := r.sameCluster(creds.CA); err != nil {
 		return err
 	}
+	if len(r.CACertHashes) == 0 && r.DiscoveryFile == "" && r.Reset != ResetAlways && r.w.StrangerAt(ctx, creds) {
+		return otherCluster("the API server at " + r.Endpoint + " has another CA")
+	}
 	// left by a join that was killed; kubeadm itself keeps it no longer than that
 	if err := r.w.RemoveBootstrapConf(); err != nil {
 		r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
@@ -168,16 +191,28 @@ func (r *run) try(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	if err := r.awaitRequest(ctx); err != nil {
 		return err
+	}
+	if time.Since(began) > probeSilent { // what was seen before that wait is old
+		if target, err = r.discover(ctx); err != nil {
+			return err
+		}
 	}
 	if target, err = r.awaitName(ctx, target, false); err != nil {
 		return err
 	}
 	r.begin()
 	defer func() { r.end(err) }()
+	resets := r.report.Counts.Resets
 	if err := r.reset(ctx); err != nil {
 		return err
+	}
+	if r.report.Counts.Resets > resets {
+		if target, err = r.discover(ctx); err != nil {
+			return err
+		}
 	}
 	if _, err := r.awaitName(ctx, target, true); err != nil {
 		return err
@@ -211,24 +246,47 @@ func (r *run) backOff(ctx context.Context, err error, pause time.Duration) error
 // *Error with the reason that stands in the contract.
 func (r *run) conclude(ctx context.Context, err error) error {
 	var terminal *Error
+	var child *kubeadm.Failure
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil && errors.As(err, &child): // whatever it said when it was ended
 	case errors.As(err, &terminal):
-		return terminal
+		return r.redacted(terminal)
+	}
+	switch {
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDeadline):
 		return &Error{
-			Reason: Interrupted, Message: fmt.Sprintf("stopped while in phase %s", r.report.Phase), Err: context.Cause(ctx),
+			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s", r.report.Phase), Err: context.Cause(ctx),
 			Hint: "run nodejoin again to go on: it begins with what is on this machine now",
 		}
 	case ctx.Err() != nil:
-		return r.deadline()
+		return r.redacted(r.deadline(err))
 	}
-	return &Error{Reason: Internal, Message: "unforeseen error", Err: err}
+	return r.redacted(&Error{Reason: Internal, Message: "unforeseen error", Err: err})
 }
 
+// redacted keeps secrets out of the error that leaves the package, as out of
+// the report.
+func (r *run) redacted(e *Error) error {
+	clean := &Error{Reason: e.Reason, Message: r.redact(e.Message), Hint: r.redact(e.Hint)}
+	if e.Err != nil {
+		clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}
+	}
+	return clean
+}
+
+// redactedError prints as text; the chain stays for errors.Is and errors.As.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e redactedError) Error() string { return e.text }
+func (e redactedError) Unwrap() error { return e.err }
+
 // deadline says what was in the way when the time was up.
-func (r *run) deadline() error {
+func (r *run) deadline(last error) *Error {
 	o := r.obstacle
 	if o == nil {
 		o = &Error{Reason: JoinFailed, Message: "nothing was in the way, there was only too little time"}
@@ -237,7 +295,11 @@ func (r *run) deadline() error {
 	if e.Reason == Unreachable && r.answered {
 		e.Reason = JoinFailed
 	}
-	if e.Err == nil {
+	switch {
+	case e.Err != nil:
+	case last != nil && last != errDeadline: //nolint:errorlint // bare: it says no more than the message
+		e.Err = last
+	default:
 		e.Err = r.lastErr
 	}
 	e.Message = fmt.Sprintf("no member after %s: %s", r.Timeout, e.Message)

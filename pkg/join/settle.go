@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -31,11 +33,12 @@ type settling struct {
 
 	last  cluster.Sighting
 	is    condition
-	since time.Time // since when is holds, without a break
+	since time.Time // since when is holds, but for silences
+	heard time.Time // end of the last silence in between
+	was   condition // before the silence
 
 	joining   bool      // kubeadm is still at work: the kubelet is its, not ours
-	joined    time.Time // when kubeadm came back; zero: this was not a join
-	kubeadm   error     // how
+	kubeadm   error     // how it came back
 	lost      bool      // a Node of ours was deleted since
 	restarted time.Time // last kubelet restart that succeeded
 	due       time.Time // when the next one may be; zero: none is wanted
@@ -43,9 +46,11 @@ type settling struct {
 	uid     string    // the Node that is at the wanted level,
 	reached time.Time // since when
 
-	twin  twin
-	asked time.Time // when the token was last shown while the kubelet is refused
-	taken time.Time // since when it was taken throughout, our Node gone or dead
+	twin   twin
+	asked  time.Time      // when the token was last shown while the kubelet is refused
+	second <-chan opinion // of the one who was asked; nil: nobody was
+	asking sync.WaitGroup
+	taken  time.Time // since when it was taken throughout, our Node gone or dead
 }
 
 // settle watches our own Node with the kubelet's credentials until it has been
@@ -54,8 +59,11 @@ type settling struct {
 // back has not delivered, kubeadm join is still running.
 func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-chan error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s := &settling{run: r, creds: creds, since: time.Now(), joining: back != nil}
+	defer func() {
+		cancel()
+		s.asking.Wait()
+	}()
 	if s.joining {
 		r.enter(Verify)
 	}
@@ -74,7 +82,7 @@ func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-cha
 				return err
 			}
 		case err := <-back:
-			s.joining, s.joined, s.kubeadm, back = false, time.Now(), err, nil
+			s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil
 			r.keepTail(err)
 		case <-tick.C:
 		}
@@ -101,6 +109,9 @@ func (s *settling) outcome(err error) error {
 // hear takes in one answer: what it amounts to, and whether it means that a
 // Node of ours was deleted.
 func (s *settling) hear(sighting cluster.Sighting) error {
+	if sighting.Answer == cluster.Present && s.wasDeleted(sighting.Node.UID) {
+		return nil // late news: a UID never comes back
+	}
 	s.last = sighting
 	is := silent
 	switch node := sighting.Node; sighting.Answer {
@@ -120,7 +131,13 @@ func (s *settling) hear(sighting cluster.Sighting) error {
 	case cluster.Unauthorized:
 		is = refused
 	}
-	if is != s.is {
+	switch {
+	case is == s.is:
+	case is == silent: // evidence of nothing: neither of a change nor of its contrary
+		s.is, s.was, s.twin, s.taken = silent, s.is, twin{}, time.Time{}
+	case s.is == silent && is == s.was:
+		s.is, s.heard = is, time.Now()
+	default:
 		s.is, s.since, s.due, s.twin, s.taken = is, time.Now(), time.Time{}, twin{}, time.Time{}
 	}
 	return s.count(is)
@@ -145,6 +162,18 @@ func (s *settling) count(is condition) error {
 		s.say(Info, fmt.Sprintf("Node %q is there and is this machine's (UID %s)", s.last.Node.Name, uid), "")
 	}
 	return nil
+}
+
+func (s *settling) wasDeleted(uid string) bool {
+	return slices.ContainsFunc(s.report.Deletions, func(d Deletion) bool { return d.UID == uid })
+}
+
+// lasting is for how long t has passed without a silence.
+func (s *settling) lasting(t time.Time) time.Duration {
+	if s.heard.After(t) {
+		t = s.heard
+	}
+	return time.Since(t)
 }
 
 func (s *settling) deleted(uid string) error {
@@ -176,7 +205,6 @@ func (s *settling) deletionHint() string {
 
 // step acts on the present condition; held is the end that everybody wants.
 func (s *settling) step(ctx context.Context) (held bool, err error) {
-	lasting := time.Since(s.since)
 	switch s.is {
 	case member:
 		return s.member(ctx)
@@ -185,7 +213,7 @@ func (s *settling) step(ctx context.Context) (held bool, err error) {
 	case dead:
 		return false, s.dead(ctx)
 	case foreign:
-		return false, s.foreign(ctx, lasting)
+		return false, s.foreign(ctx, s.lasting(s.since))
 	case refused:
 		return false, s.refusedKubelet(ctx)
 	case silent:
@@ -218,34 +246,36 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 		s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is registered, but %s", node.Name, missing), Hint: s.levelHint(node)})
 		return false, nil
 	}
-	accepted := node.Ready == "True" && !node.Uninitialized // from then on the cloud's lifecycle controller leaves it alone
 	if s.uid != node.UID {
 		s.uid, s.reached = node.UID, time.Now()
 		s.enter(Hold)
-		if s.Hold > 0 && !accepted {
+		if !s.over(node) {
 			s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is %s; holding it for up to %s", node.Name, s.Until, seconds(s.Hold))})
 		}
 	}
-	switch {
-	case s.joining: // kubeadm is never left behind
+	if s.joining || !s.over(node) { // kubeadm is never left behind
 		return false, nil
-	case s.Hold == 0 || accepted:
-	case time.Since(s.reached) < s.Hold:
-		return false, nil
-	default: // the last word is a fresh one
-		if err := s.hear(s.w.Ask(ctx, s.creds)); err != nil || s.is != member || s.last.Node.UID != s.uid || s.missing(s.last.Node) != "" {
-			return false, err
-		}
+	}
+	// the last word is a fresh one
+	if err := s.hear(s.w.Ask(ctx, s.creds)); err != nil || s.is != member || s.last.Node.UID != s.uid ||
+		s.missing(s.last.Node) != "" || !s.over(s.last.Node) {
+		return false, err
 	}
 	if s.last.Node.Uninitialized {
 		s.warn(fmt.Sprintf("no cloud controller has accepted Node %q yet (taint node.cloudprovider.kubernetes.io/uninitialized): "+
 			"it may still be deleted; --until initialized waits for that", node.Name))
 	}
 	s.held = fmt.Sprintf("Node %q is %s and has stayed for %s (UID %s)", node.Name, s.Until, seconds(time.Since(s.reached)), s.uid)
-	if accepted {
+	if s.last.Node.Ready == "True" && !s.last.Node.Uninitialized {
 		s.held = fmt.Sprintf("Node %q is Ready and accepted (UID %s)", node.Name, s.uid)
 	}
 	return true, nil
+}
+
+// over: held for long enough, or accepted: from then on the cloud's lifecycle
+// controller leaves it alone.
+func (s *settling) over(node cluster.Node) bool {
+	return node.Ready == "True" && !node.Uninitialized || time.Since(s.reached) >= s.Hold
 }
 
 // missing says what the Node lacks for the wanted level.
@@ -280,9 +310,9 @@ func (s *settling) absent(ctx context.Context) error {
 	s.enter(Verify)
 	gone := Error{Reason: JoinFailed, Message: fmt.Sprintf("the API server has no Node %q yet", name),
 		Hint: "the kubelet registers it; its log says why it does not: `journalctl -u kubelet`"}
-	sinceRestart := time.Since(s.restarted)
+	sinceRestart := s.lasting(s.restarted)
 	switch {
-	case s.joining, !s.joined.IsZero() && !s.lost && time.Since(s.joined) < registerPatience:
+	case s.joining, !s.lost && time.Since(s.newborn) < registerPatience:
 		s.wait(gone)
 		return nil
 	case s.restarted.IsZero() || s.restarted.Before(s.since):
@@ -290,10 +320,12 @@ func (s *settling) absent(ctx context.Context) error {
 	case sinceRestart < restartPatience:
 		s.wait(gone)
 		return nil
-	case s.goneSpent:
+	case s.heard.After(s.restarted): // not 404 all the time since
+		return s.restartKubelet(ctx, fmt.Sprintf("the API server has no Node %q", name))
+	case s.goneSpent || s.Reset == ResetNever:
 		return fmt.Errorf("verifying: still no Node %q %s after a kubelet restart", name, seconds(sinceRestart))
 	}
-	s.goneSpent = true
+	s.gone = true
 	s.evidence = fmt.Sprintf("no Node %q for %s after a kubelet restart", name, seconds(sinceRestart))
 	return fmt.Errorf("verifying: %s", s.evidence)
 }
@@ -327,7 +359,7 @@ func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
 		return fmt.Errorf("%w: %s", errJoin, s.evidence)
 	}
 	alive := node.Ready == "True" || node.Ready == "False"
-	patient := lasting < statusPatience && (!other || !alive || !s.joined.IsZero())
+	patient := lasting < statusPatience && (!other || !alive || time.Since(s.newborn) < statusPatience)
 	switch {
 	case s.joining:
 	case alive && !patient:
@@ -360,26 +392,64 @@ func (s *settling) refusedKubelet(ctx context.Context) error {
 	s.enter(Verify)
 	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("%s refuses the kubelet's credentials (401)", s.creds.Server), Err: s.last.Err,
 		Hint: fmt.Sprintf("an API server that starts does so for seconds; the certificate is valid until %s", s.creds.NotAfter.UTC().Format(time.RFC3339))})
-	if s.joining || time.Since(s.asked) < tokenCheck {
+	if s.joining || s.Reset == ResetNever {
 		return nil
 	}
-	s.asked = time.Now()
-	if err := s.readToken(ctx, true); err != nil || s.token == "" {
-		return nil // without a token there is no second opinion: wait
+	var said opinion
+	select {
+	case said = <-s.second:
+		s.second = nil
+	default:
+		if s.second == nil && time.Since(s.asked) >= tokenCheck {
+			s.asked, s.second = time.Now(), s.askSecond(ctx)
+		}
+		return nil
 	}
-	answer := s.w.AskWithToken(ctx, s.creds, s.bearer(s.token))
-	lost := answer.Answer == cluster.Absent || answer.Answer == cluster.Present && answer.Node.Ready == "Unknown"
 	switch {
-	case !lost:
+	case said.stranger:
+		return otherCluster("its CA is not this cluster's")
+	case !said.lost:
 		s.taken = time.Time{}
 	case s.taken.IsZero():
 		s.taken = time.Now()
 	case time.Since(s.taken) >= refusedPatience:
-		s.evidence = fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, and our Node is %s",
-			seconds(time.Since(s.taken)), answer.Answer)
+		s.evidence = fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, and our Node is gone or dead", seconds(time.Since(s.taken)))
 		return fmt.Errorf("%w: %s", errJoin, s.evidence)
 	}
 	return nil
+}
+
+// opinion is what the same server says when it is asked with the token.
+type opinion struct {
+	lost     bool // it takes the token, and our Node is gone or dead
+	stranger bool // it is not the token's cluster
+}
+
+// askSecond gets a second opinion. It takes a goroutine, since the token's
+// source may be slow, and the API server's next word to the kubelet counts
+// more. Without a token, or a proof of the server, there is none: the kubelet's
+// credentials prove nothing for the token (rule 8).
+func (s *settling) askSecond(ctx context.Context) <-chan opinion {
+	answer := make(chan opinion, 1)
+	s.asking.Go(func() {
+		var said opinion
+		defer func() { answer <- said }()
+		token, err := s.w.Token(ctx)
+		if err != nil || token == "" && s.DiscoveryFile == "" {
+			return
+		}
+		proof := s.w.Probe(ctx, token, s.bearer(token))
+		if len(proof.CA) == 0 {
+			return
+		}
+		if said.stranger = !cluster.SameCA(s.creds.CA, proof.CA); said.stranger {
+			return
+		}
+		same := &cluster.Credentials{Server: s.creds.Server, CA: proof.CA, NodeName: s.creds.NodeName}
+		seen := s.w.AskWithToken(ctx, same, s.bearer(token))
+		said.lost = seen.Answer == cluster.Absent || seen.Answer == cluster.Present && seen.Node.Ready == "Unknown"
+	})
+	return answer
 }
 
 // restartKubelet is the middle rung: at once the first time, after a back-off
@@ -401,12 +471,12 @@ func (s *settling) restartKubelet(ctx context.Context, why string) error {
 	}
 	s.due = time.Time{}
 	s.say(Info, "restarting the kubelet: "+why, "no pod is disturbed by that")
-	s.report.Counts.KubeletRestarts++
 	restart, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()
 	if err := s.w.RestartKubelet(restart); err != nil {
 		return fmt.Errorf("restarting the kubelet: %w", err)
 	}
+	s.report.Counts.KubeletRestarts++
 	s.restarted = time.Now()
 	return nil
 }

@@ -63,8 +63,19 @@ type sim struct {
 	request  *cluster.Request
 	watchers []chan struct{}
 
+	stranger      bool   // another cluster answers at the endpoint
 	hideFromToken bool   // asked with the token, there is no Node of our name
 	interrupt     func() // as a signal does
+
+	// what the promises are checked against
+	broken       func(string) // a promise was broken
+	always       bool         // --reset=always has not been done
+	born         map[string]time.Time
+	seen         map[string]bool // ours, by UID, that nodejoin was shown
+	shown        string          // the last of them
+	missed       map[string]bool // shown, then shown to be gone
+	goneSince    time.Time       // of our Node; zero: it is there
+	refusedSince time.Time
 }
 
 var simCA = func() []byte {
@@ -127,12 +138,77 @@ func (s *sim) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
+	s.book()
 	for _, w := range s.watchers {
 		select {
 		case w <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// book notes since when what holds.
+func (s *sim) book() {
+	since := func(t *time.Time, holds bool) {
+		switch {
+		case !holds:
+			*t = time.Time{}
+		case t.IsZero():
+			*t = time.Now()
+		}
+	}
+	since(&s.goneSince, s.node == nil || s.node.BootID != simBoot)
+	since(&s.refusedSince, s.refuses)
+	if s.node != nil && s.born == nil {
+		s.born = map[string]time.Time{}
+	}
+	if s.node != nil && s.born[s.node.UID].IsZero() {
+		s.born[s.node.UID] = time.Now()
+	}
+}
+
+// show keeps book of what nodejoin has been shown with the kubelet's
+// credentials.
+func (s *sim) show(a cluster.Sighting) cluster.Sighting {
+	if s.seen == nil {
+		s.seen, s.missed = map[string]bool{}, map[string]bool{}
+	}
+	ours := a.Answer == cluster.Present && a.Node.BootID == simBoot
+	if s.shown != "" && (a.Answer == cluster.Absent || a.Answer == cluster.Present && a.Node.UID != s.shown) {
+		s.missed[s.shown] = true
+		s.shown = ""
+	}
+	if ours {
+		s.seen[a.Node.UID], s.shown = true, a.Node.UID
+	}
+	return a
+}
+
+// mayReset is rule 2, told by one who sees everything.
+func (s *sim) mayReset() error {
+	const tick = time.Second
+	lastRestart := time.Duration(0)
+	if n := len(s.restarts); n > 0 {
+		lastRestart = time.Since(s.restarts[n-1])
+	}
+	gone := !s.goneSince.IsZero() && time.Since(s.goneSince)+tick >= restartPatience
+	lost := s.node == nil || s.node.BootID != simBoot || s.node.Ready == "Unknown"
+	alive := s.node != nil && s.node.BootID == simBoot && s.node.Ready != "Unknown" && s.running
+	switch {
+	case s.always:
+		return nil
+	case alive:
+		return errors.New("a reset of a living member")
+	case s.request != nil && s.request.Pending && s.running && s.creds == nil:
+		return errors.New("a reset while our certificate request is pending")
+	case s.creds == nil:
+		return nil
+	case gone && lastRestart+tick >= restartPatience:
+		return nil
+	case !s.refusedSince.IsZero() && time.Since(s.refusedSince)+tick >= refusedPatience && lost:
+		return nil
+	}
+	return errors.New("a reset without evidence")
 }
 
 func (s *sim) after(d time.Duration, f func()) { time.AfterFunc(d, func() { s.change(f) }) }
@@ -211,6 +287,8 @@ func (s *sim) OtherMachine(n cluster.Node) bool {
 	return s.judge != nil && s.judge(n)
 }
 
+func (s *sim) StrangerAt(context.Context, *cluster.Credentials) bool { return s.stranger }
+
 func (s *sim) Kubelet(context.Context) (host.Unit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,9 +317,23 @@ func (s *sim) RemoveBootstrapConf() error {
 	s.disk.BootstrapConf = false
 	return nil
 }
-func (s *sim) Token(context.Context) (string, error) {
+func (s *sim) Token(ctx context.Context) (string, error) {
 	if s.token != nil {
-		return s.token()
+		type read struct {
+			token string
+			err   error
+		}
+		done := make(chan read, 1)
+		go func() {
+			token, err := s.token()
+			done <- read{token, err}
+		}()
+		select {
+		case got := <-done:
+			return got.token, got.err
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
 	}
 	return simToken, nil
 }
@@ -285,13 +377,18 @@ func (s *sim) Join(ctx context.Context, token, bearer string) error {
 }
 
 func (s *sim) Reset(context.Context) error {
-	s.change(func() { s.do("reset") })
+	s.change(func() {
+		s.do("reset")
+		if err := s.mayReset(); s.broken != nil && err != nil {
+			s.broken(err.Error())
+		}
+	})
 	if s.resetFail != nil {
 		return s.resetFail()
 	}
 	s.change(func() {
 		s.disk = host.Disk{}
-		s.creds = nil
+		s.creds, s.shown, s.always = nil, "", false
 		s.stopKubelet()
 	})
 	return nil
@@ -337,7 +434,7 @@ func (s *sim) Ask(context.Context, *cluster.Credentials) cluster.Sighting {
 	case s.refuses:
 		return cluster.Sighting{Answer: cluster.Unauthorized, Err: errors.New("401")}
 	}
-	return s.see()
+	return s.show(s.see())
 }
 
 func (s *sim) AskWithToken(context.Context, *cluster.Credentials, string) cluster.Sighting {

@@ -49,8 +49,8 @@ const (
 	// same server takes the token: an API server restarted with a wrong client
 	// CA did that for 17 s, and nothing was wrong with the machine.
 	refusedPatience = 90 * time.Second
-	// tokenCheck is the pace at which the token is tried meanwhile.
-	tokenCheck = 5 * time.Second
+	// tokenCheck is the pace at which the token is read and tried meanwhile.
+	tokenCheck = tokenEvery
 
 	// credentialsEvery is how often the disk is asked for the kubelet's
 	// certificate while kubeadm runs: it is there 0.6 s after the start, and

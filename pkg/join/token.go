@@ -19,8 +19,14 @@ const tokenTimeout = 30 * time.Second
 
 // tokenReader reads the token from its source; it knows the last good one.
 type tokenReader struct {
-	plan *plan
-	last string
+	plan  *plan
+	last  string
+	stdin chan input // of the one read of standard input; it outlives a reader who gave up
+}
+
+type input struct {
+	raw []byte
+	err error
 }
 
 // errNoToken: a join is needed and no source of a token was given.
@@ -49,11 +55,7 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 		if t.last != "" {
 			return t.last, nil
 		}
-		in := source.Stdin
-		if in == nil {
-			in = os.Stdin
-		}
-		if raw, err = readStdin(ctx, in); ctx.Err() != nil {
+		if raw, err = t.readStdin(ctx); ctx.Err() != nil {
 			return "", err
 		}
 	case source.File != "":
@@ -81,18 +83,21 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 }
 
 // readStdin gives up with ctx: a terminal where nobody types blocks for ever.
-func readStdin(ctx context.Context, in io.Reader) ([]byte, error) {
-	type input struct {
-		raw []byte
-		err error
+func (t *tokenReader) readStdin(ctx context.Context) ([]byte, error) {
+	if t.stdin == nil {
+		t.stdin = make(chan input, 1)
+		in := t.plan.Token.Stdin
+		if in == nil {
+			in = os.Stdin
+		}
+		go func() {
+			raw, err := io.ReadAll(io.LimitReader(in, 4096))
+			t.stdin <- input{raw, err}
+		}()
 	}
-	done := make(chan input, 1)
-	go func() {
-		raw, err := io.ReadAll(io.LimitReader(in, 4096))
-		done <- input{raw, err}
-	}()
 	select {
-	case got := <-done:
+	case got := <-t.stdin:
+		t.stdin <- got
 		return got.raw, got.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("--token-file -: nothing came from standard input: %w", context.Cause(ctx))

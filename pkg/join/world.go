@@ -15,6 +15,9 @@ type world interface {
 	Credentials() (*cluster.Credentials, error)
 	DiscoveryCA() ([]byte, error) // nil without a discovery file
 	OtherMachine(cluster.Node) bool
+	// StrangerAt reports whether an API server answers at the endpoint whose
+	// certificate does not chain to the credentials' CA.
+	StrangerAt(context.Context, *cluster.Credentials) bool
 	FQDN() string
 
 	Kubelet(context.Context) (host.Unit, error)
