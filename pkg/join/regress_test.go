@@ -316,7 +316,7 @@ type forbiddenWorld struct{ *sim }
 
 func (w forbiddenWorld) Probe(ctx context.Context, token, bearer string) cluster.Probe {
 	p := w.sim.Probe(ctx, token, bearer)
-	if len(w.sim.log) == 0 { // until something is done
+	if len(w.log) == 0 { // until something is done
 		p.Node = cluster.Sighting{Answer: cluster.Forbidden, Err: errors.New("403")}
 	}
 	return p
@@ -445,7 +445,7 @@ func (w lateWorld) Watch(ctx context.Context, c *cluster.Credentials) <-chan clu
 			case <-ctx.Done():
 			}
 		}
-		a := w.sim.see()
+		a := w.see()
 		send(a)
 		<-time.After(5 * time.Second)
 		send(cluster.Sighting{Answer: cluster.Absent})
