@@ -56,7 +56,7 @@ func (r *run) giveUp(err error) error {
 	if r.evidence == "" {
 		return err
 	}
-	err = fmt.Errorf("%s, but a reset must wait: %s", r.evidence, err) // not wrapped: it ends no run with credentials
+	err = fmt.Errorf("%s, but a reset must wait: %s", r.evidence, err.Error()) // not wrapped: it ends no run with credentials
 	r.evidence, r.gone = "", false
 	return err
 }

@@ -1,0 +1,277 @@
+package testbed
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodejoin/nodejoin/test/testbed/internal/machine"
+)
+
+// NodeOptions describe a node.
+type NodeOptions struct {
+	Hostname    string        // the machine's name in the testbed if empty; two machines may share one
+	KubeletArgs []string      // KUBELET_EXTRA_ARGS in /etc/default/kubelet
+	CNI         bool          // AddCNI from the start
+	NoRuntime   bool          // containerd is installed but does not run: StartUnit("containerd")
+	KubeletWait time.Duration // RestartSec of the kubelet's unit; 10 s, as in kubeadm's package, if zero
+}
+
+// Node is a machine that could become a Node: kubeadm, kubelet, kubectl and containerd are installed; containerd runs, and
+// the kubelet is enabled, so it restarts for ever until a join gives it a configuration, as it does in the field.
+type Node struct {
+	*Machine
+	kubeletWait time.Duration
+}
+
+// CRISocket is where a node's containerd listens.
+const CRISocket = "unix:///run/containerd/containerd.sock"
+
+// RealKubeadm is the compiled kubeadm inside a machine, for scripts that stand before it.
+const RealKubeadm = machine.PartsDir + "/kubeadm"
+
+// TestbedFolder holds the testbed's own records inside a machine, among them the argv of every kubeadm.
+const TestbedFolder = machine.DataDir
+
+const containerdConfig = `version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.blockfile", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+[grpc]
+  address = "/run/containerd/containerd.sock"
+`
+
+// The pid stays the same from the recorder to kubeadm, and so does the process group.
+const kubeadmRecorder = `#!/bin/sh
+{ printf '%%s\0' "$(date +%%s.%%N)" "$#" "$@"; } >> %s
+exec %s "$@"
+`
+
+var kubeadmCalls = filepath.Join(machine.DataDir, "kubeadm.calls")
+
+// Node makes and boots a node.
+func (tb *Testbed) Node(ctx context.Context, name string, opts NodeOptions) (*Node, error) {
+	if opts.Hostname == "" {
+		opts.Hostname = name
+	}
+	if err := spareInotify(); err != nil {
+		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
+	m, err := tb.newMachine(name, opts.Hostname)
+	if err != nil {
+		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
+	n := &Node{m, opts.KubeletWait}
+	if n.kubeletWait == 0 {
+		n.kubeletWait = 10 * time.Second
+	}
+	if err := n.prepare(opts); err != nil {
+		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
+	n.sysctls["net/ipv4/ip_forward"] = "1" // kubeadm's preflight wants it
+	if err := n.boot(); err != nil {
+		return nil, err
+	}
+	if opts.NoRuntime {
+		return n, nil
+	}
+	if err := n.WaitRuntime(ctx); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// spareInotify tells a full host apart from a broken node: a kubelet takes 6 inotify instances, containerd 2, and neither
+// says clearly that it got none.
+func spareInotify() error {
+	for range 8 {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("asking for inotify instances: %w\n  to mend it: sysctl -w fs.inotify.max_user_instances=1024", err)
+		}
+		defer unix.Close(fd)
+	}
+	return nil
+}
+
+func (n *Node) prepare(opts NodeOptions) error {
+	for _, name := range []string{"kubelet", "kubectl", "containerd"} {
+		if err := os.Symlink(filepath.Join(machine.PartsDir, name), n.disk(filepath.Join(machine.BinDir, name))); err != nil {
+			return err
+		}
+	}
+	if err := n.WrapKubeadm(""); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(n.disk("/etc/containerd"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.disk("/etc/containerd/config.toml"), []byte(containerdConfig), 0o644); err != nil {
+		return err
+	}
+	if err := n.SetKubeletArgs(opts.KubeletArgs...); err != nil {
+		return err
+	}
+	if opts.CNI {
+		if err := n.AddCNI(); err != nil {
+			return err
+		}
+	}
+	units, err := json.Marshal([]machine.Unit{n.containerdUnit(!opts.NoRuntime), n.kubeletUnit()})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(n.disk(machine.DataDir+"/units.json"), units, 0o644)
+}
+
+// kubeletUnit is kubeadm's drop-in of kubelet.service. The testbed's own flag comes first, so a test's wins.
+func (n *Node) kubeletUnit() machine.Unit {
+	return machine.Unit{
+		Name: "kubelet.service", Description: "kubelet: The Kubernetes Node Agent",
+		Command: []string{"kubelet", "--cgroup-root=/" + n.cgroup,
+			"--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf", "--kubeconfig=/etc/kubernetes/kubelet.conf",
+			"--config=/var/lib/kubelet/config.yaml", "$KUBELET_KUBEADM_ARGS", "$KUBELET_EXTRA_ARGS"},
+		EnvFiles: []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"},
+		Restart:  true, RestartSec: n.kubeletWait, Enabled: true,
+	}
+}
+
+func (n *Node) containerdUnit(enabled bool) machine.Unit {
+	return machine.Unit{
+		Name: "containerd.service", Description: "containerd container runtime", Command: []string{"containerd"},
+		Restart: true, RestartSec: 5 * time.Second, Enabled: enabled,
+	}
+}
+
+// WaitRuntime returns when containerd listens.
+func (n *Node) WaitRuntime(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		conn, err := net.Dial("unix", n.Path("/run/containerd/containerd.sock"))
+		if err != nil {
+			return false, err
+		}
+		return true, conn.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for containerd on %s: %w\n%s", n.Name, err, n.Log("containerd"))
+	}
+	return nil
+}
+
+// AddCNI adds a network configuration that names only the loopback plugin: the Node becomes Ready. Without one it stays
+// NotReady, as nodes do whose CNI comes late.
+func (n *Node) AddCNI() error {
+	const config = `{"cniVersion":"1.0.0","name":"testbed","plugins":[{"type":"loopback"}]}` + "\n"
+	return os.WriteFile(n.disk("/etc/cni/net.d/10-testbed.conflist"), []byte(config), 0o644)
+}
+
+// RemoveCNI undoes AddCNI.
+func (n *Node) RemoveCNI() error { return os.Remove(n.disk("/etc/cni/net.d/10-testbed.conflist")) }
+
+// SetKubeletArgs writes KUBELET_EXTRA_ARGS; the kubelet reads it at its next start.
+func (n *Node) SetKubeletArgs(args ...string) error {
+	text := fmt.Sprintf("KUBELET_EXTRA_ARGS=%q\n", strings.Join(args, " "))
+	return os.WriteFile(n.disk("/etc/default/kubelet"), []byte(text), 0o644)
+}
+
+// WrapKubeadm lets a script run in kubeadm's place; "" is kubeadm again. Its calls are recorded either way, and the script
+// finds the real one at RealKubeadm.
+func (n *Node) WrapKubeadm(script string) error {
+	target := RealKubeadm
+	if script != "" {
+		if err := n.SetProgram("kubeadm-script", script); err != nil {
+			return err
+		}
+		target = filepath.Join(machine.BinDir, "kubeadm-script")
+	}
+	return n.SetProgram("kubeadm", fmt.Sprintf(kubeadmRecorder, kubeadmCalls, target))
+}
+
+// KubeadmCalls lists all calls of kubeadm, oldest first. They have no exit status: the recorder becomes kubeadm.
+func (n *Node) KubeadmCalls() ([]Call, error) {
+	data, err := os.ReadFile(n.disk(kubeadmCalls))
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the calls of kubeadm on %s: %w", n.Name, err)
+	}
+	words := strings.Split(string(data), "\x00")
+	var calls []Call
+	for len(words) > 2 {
+		seconds, _ := strconv.ParseFloat(words[0], 64)
+		count, err := strconv.Atoi(words[1])
+		if err != nil || len(words) < 2+count {
+			return calls, fmt.Errorf("reading the calls of kubeadm on %s: record %d is torn", n.Name, len(calls)+1)
+		}
+		calls = append(calls, Call{At: time.UnixMicro(int64(seconds * 1e6)), Args: words[2 : 2+count]})
+		words = words[2+count:]
+	}
+	return calls, nil
+}
+
+// KubeadmCount counts the calls of kubeadm with the given first argument: "join", "reset".
+func (n *Node) KubeadmCount(verb string) int {
+	calls, _ := n.KubeadmCalls()
+	count := 0
+	for _, c := range calls {
+		if len(c.Args) > 0 && c.Args[0] == verb {
+			count++
+		}
+	}
+	return count
+}
+
+// SystemctlCalls lists all calls of systemctl, oldest first.
+func (n *Node) SystemctlCalls() ([]Call, error) {
+	data, err := os.ReadFile(n.disk(machine.CallsFile))
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the calls of systemctl on %s: %w", n.Name, err)
+	}
+	var calls []Call
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		var c Call
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			return calls, fmt.Errorf("reading the calls of systemctl on %s: %w", n.Name, err)
+		}
+		calls = append(calls, c)
+	}
+	return calls, nil
+}
+
+// KubeletFault is what is wrong with a node's kubelet unit.
+type KubeletFault struct {
+	Missing  bool              // there is no kubelet.service
+	Masked   bool              // systemctl mask kubelet
+	Disabled bool              // does not start at boot
+	Fail     map[string]string // verb of systemctl -> what it prints before it exits with 1
+	Env      []string          // environment of the kubelet
+	Command  []string          // run in place of the kubelet
+}
+
+// SetKubeletFault changes the kubelet's unit; the zero value mends it. A running kubelet keeps running.
+func (n *Node) SetKubeletFault(f KubeletFault) error {
+	u := n.kubeletUnit()
+	u.Missing, u.Masked, u.Enabled, u.Fail, u.Env = f.Missing, f.Masked, !f.Disabled, f.Fail, f.Env
+	if f.Command != nil {
+		u.Command = f.Command
+	}
+	return n.setUnit(u)
+}
