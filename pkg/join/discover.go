@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -325,12 +327,14 @@ func (r *run) kubeletRuns(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// warnInherited: kubeadm takes over a Node that is not Ready, as it is.
+// warnInherited: kubeadm takes over a Node that is not Ready, as it is. The
+// taints that follow its condition go by themselves.
 func (r *run) warnInherited(s cluster.Sighting) {
-	if s.Answer != cluster.Present || len(s.Node.Taints) == 0 && !s.Node.Unschedulable {
+	taints := slices.DeleteFunc(slices.Clone(s.Node.Taints), func(t string) bool { return strings.HasPrefix(t, "node.kubernetes.io/") })
+	if s.Answer != cluster.Present || len(taints) == 0 && !s.Node.Unschedulable {
 		return
 	}
-	r.warn(fmt.Sprintf("a Node %q exists and will be taken over with its taints (%v) and cordon (%t)", s.Node.Name, s.Node.Taints, s.Node.Unschedulable))
+	r.warn(fmt.Sprintf("a dead Node %q exists and will be taken over with its taints (%s) and cordon (%t)", s.Node.Name, strings.Join(taints, ", "), s.Node.Unschedulable))
 }
 
 // twin watches another machine's Node of our name (rule 6).

@@ -336,7 +336,7 @@ func (s *settling) dead(ctx context.Context) error {
 	s.enter(Verify)
 	s.uid, s.reached = "", time.Time{}
 	switch {
-	case s.joining:
+	case s.joining, time.Since(s.newborn) < registerPatience: // a new kubelet on the old Node has yet to report
 	case s.restarted.IsZero() || s.restarted.Before(s.since):
 		return s.restartKubelet(ctx, fmt.Sprintf("Node %q is ours, but its kubelet has stopped reporting", s.creds.NodeName))
 	case time.Since(s.restarted) >= restartPatience:

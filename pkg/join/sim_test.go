@@ -245,9 +245,13 @@ func (s *sim) startKubelet() {
 			s.after(5*time.Second, register)
 		case s.node == nil:
 			s.addNode(simBoot)
-		default:
-			s.node.BootID, s.node.Heartbeat = simBoot, time.Now()
-			s.node.Ready = map[bool]string{true: "True", false: "False"}[s.ready]
+		default: // it takes over the Node that is there, at its first report
+			s.after(2*time.Second, func() {
+				if s.life == life && s.running && s.node != nil {
+					s.node.BootID, s.node.Heartbeat = simBoot, time.Now()
+					s.node.Ready = map[bool]string{true: "True", false: "False"}[s.ready]
+				}
+			})
 		}
 	}
 	s.after(500*time.Millisecond, register)
