@@ -18,7 +18,7 @@ build: ## Build bin/nodejoin
 unit: ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
 
-parts: ## Compile the testbed's components: once, some 15 minutes on 2 cores
+parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
 	cd test && go run ./parts
 
 e2e: parts ## Tell the stories on a real cluster (root)

@@ -199,7 +199,8 @@ func (s *settling) deleted(uid string) error {
 func (s *settling) deletionHint() string {
 	hostname, _ := os.Hostname()
 	return fmt.Sprintf("a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "+
-		"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows (on EC2 the instance's private DNS name)",
+		"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows "+
+		"(on EC2 the private DNS name of an instance that has the tag kubernetes.io/cluster/ID)",
 		s.creds.NodeName, hostname, s.w.FQDN())
 }
 
