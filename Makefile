@@ -7,7 +7,7 @@ GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
 PARALLEL ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit parts e2e test demo lint size ci clean
+.PHONY: help build unit parts e2e test mutants demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ e2e: parts ## Tell the stories on a real cluster (root)
 	cd test && go run $(GOTESTSUM) --format testname -- -count=1 -timeout 60m -parallel $(PARALLEL) ./...
 
 test: unit e2e ## All tests
+
+mutants: ## For each rule, take its code away and tell which test notices
+	cd test && go run ./mutants
 
 demo: parts ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
 	cd test && go run ./demo

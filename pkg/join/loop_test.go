@@ -313,18 +313,25 @@ func TestKubeletRefusedForGoodIsResetOnlyWhenItsNodeIsLost(t *testing.T) {
 		s.ready = true
 		s.joined()
 		s.refuses, s.node = true, nil
-		s.after(100*time.Second, func() { s.refuses = false }) // the new certificate is good
+		s.resetFail = func() error { // a good one: the next certificate is taken
+			s.change(func() { s.disk, s.creds, s.refuses = host.Disk{}, nil, false; s.stopKubelet() })
+			return nil
+		}
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
 		took(t, r, refusedPatience, 3*time.Minute)
 	})
-	simulate(t, func(c *Config) { c.Timeout = 10 * time.Minute }, func(s *sim, start func() (Report, error)) {
-		s.ready = true
-		s.joined()
-		s.refuses = true // but the Node is Ready
-		r, err := start()
-		wanted{reason: JoinFailed}.check(t, r, err)
-	})
+	for name, running := range map[string]bool{"the kubelet runs": true, "the kubelet does not run": false} {
+		t.Run("its Node is Ready, "+name, func(t *testing.T) {
+			simulate(t, func(c *Config) { c.Timeout = 10 * time.Minute }, func(s *sim, start func() (Report, error)) {
+				s.ready = true
+				s.joined()
+				s.refuses, s.running = true, running
+				r, err := start()
+				wanted{reason: JoinFailed}.check(t, r, err)
+			})
+		})
+	}
 }
 
 func TestLostCredentialsOfALivingMemberAreRefused(t *testing.T) {
@@ -557,5 +564,27 @@ func TestMemberUnderAnotherNameIsRefused(t *testing.T) {
 		s.joined()
 		r, err := start()
 		wanted{reason: Refused}.check(t, r, err)
+	})
+}
+
+func TestWaitThatGoesOnIsToldEverMoreSeldom(t *testing.T) {
+	lines := 0
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Hour, 0; c.Observe = func(Event) { lines++ } }, func(s *sim, start func() (Report, error)) {
+		s.down = true
+		r, err := start()
+		wanted{reason: Unreachable}.check(t, r, err)
+	})
+	if lines < 5 || lines > 25 {
+		t.Errorf("%d events in an hour of silence", lines)
+	}
+}
+
+func TestErrorThatRunReturnsIsRedacted(t *testing.T) {
+	simulateWorld(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim) world { return s }, func(s *sim) {
+		s.join = func(context.Context) error { return errors.New("kubeadm printed " + simToken) }
+	}, func(r Report, err error) {
+		if err == nil || strings.Contains(err.Error(), simToken[7:]) || strings.Contains(r.LastError, simToken[7:]) {
+			t.Errorf("error %v, last error %q", err, r.LastError)
+		}
 	})
 }

@@ -44,7 +44,8 @@ func TestSilenceDoesNotProveATwinAlive(t *testing.T) {
 		s.ready = true
 		s.addNode("boot-before") // ours, of the boot before, say
 		s.after(5*time.Second, func() { s.down = true })
-		s.after(5*time.Minute, func() { s.down, s.node.Ready = false, "Unknown" })
+		s.after(5*time.Minute, func() { s.down = false })
+		s.after(5*time.Minute+30*time.Second, func() { s.node.Ready = "Unknown" })
 		r, err := start()
 		wanted{reason: Joined, joins: 1}.check(t, r, err)
 	})
@@ -275,7 +276,7 @@ func simulateWorld(t *testing.T, change func(*Config), world func(*sim) world, s
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		story(s)
-		r, err := newRun(p, world(s), simBoot, "w1", func(m string) string { return m }).run(ctx)
+		r, err := newRun(p, world(s), simBoot, "w1", kubeadm.NewRedactor(simToken).Redact).run(ctx)
 		check(r, err)
 	})
 }

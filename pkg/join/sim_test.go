@@ -105,7 +105,11 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if change != nil {
 				change(&c)
 			}
+			observe := c.Observe
 			c.Observe = func(e Event) {
+				if observe != nil {
+					observe(e)
+				}
 				if testing.Verbose() && e.Severity != Detail {
 					t.Logf("%s %-8s %s", e.Time.Format("04:05.000"), e.Phase, e.Message)
 				}

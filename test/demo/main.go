@@ -173,7 +173,7 @@ func (d *demo) end(nodes ...*testbed.Node) error {
 	if err != nil {
 		return err
 	}
-	d.print("  ", "$ kubectl get nodes\n"+out)
+	d.print("  ", "$ kubectl get nodes  # NotReady, for there is no network plugin here\n"+out)
 	for _, n := range nodes {
 		out, err := d.cp.Kubectl(d.ctx, "get", "events", "-A", "--field-selector", "involvedObject.name="+n.Hostname,
 			"--sort-by=.metadata.creationTimestamp", "-o", "custom-columns=REASON:.reason,MESSAGE:.message")

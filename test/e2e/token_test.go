@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -53,8 +54,12 @@ func TestTokenFromCommandAndFromStandardInput(t *testing.T) {
 	s := tellLive(t, ready())
 	s.must(s.node.WriteFile("/root/secret", s.token+"\n", 0o600))
 	s.member(s.join(s.argsWithout("--token-command", "echo noise >&2; cat /root/secret")...).is(0, "Joined"))
+
 	other := s.newNode("w2", ready())
-	s.start(other, "sh", "-c", "cat /root/none 2>/dev/null; exec nodejoin check").end()
+	p, err := other.Start(s.ctx, testbed.Command{Args: s.argsWithout("--token-file", "-"), Stdin: strings.NewReader(s.token + "\n")})
+	s.must(err)
+	r := &running{s: s, node: other, Proc: p, began: time.Now()}
+	s.member(r.end().is(0, "Joined").counts(1, 0, 0, 0))
 }
 
 func TestNothingListensUntilTheDeadline(t *testing.T) {

@@ -1,0 +1,78 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// Fault 18. Late by ten minutes, and by some more, so that it comes up at any moment between two probes.
+func TestControlPlaneTenMinutesLateIsTriedWithinThreeSeconds(t *testing.T) {
+	for more := time.Duration(0); more < 2*time.Second; more += 100 * time.Millisecond {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			late := 10*time.Minute + more
+			s.down, s.ready = true, true
+			s.after(late, func() { s.down = false })
+			began := time.Now()
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
+			if d := r.Attempts[0].StartedAt.Sub(began.Add(late)); d < 0 || d > 3*time.Second {
+				t.Errorf("up after %s, the attempt began %s later", late, d)
+			}
+		})
+	}
+}
+
+// Faults 10, 11 and 17. To the loop they are the same: nothing answers for a while. Here the silence begins at any moment of a
+// run and ends before or after every patience of the rules. A kubelet that was silenced before it had registered may be
+// restarted once; nothing harsher is done, and what was a member stays the same one.
+func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
+	for from := time.Duration(0); from < 15*time.Second; from += 250 * time.Millisecond {
+		for _, lasts := range []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
+			simulate(t, func(c *Config) { c.Hold = 10 * time.Second }, func(s *sim, start func() (Report, error)) {
+				s.down = from == 0
+				s.after(from, func() { s.down = true })
+				s.after(from+lasts, func() { s.down = false })
+				r, err := start()
+				if err != nil || r.Counts.Joins != 1 || r.Counts.Resets != 0 || r.Counts.KubeletRestarts > 1 || r.Counts.Deletions != 0 || r.Node.UID != "uid-1" {
+					t.Errorf("silent from %s for %s: %v, counts %+v, Node %s", from, lasts, err, r.Counts, r.Node.UID)
+				}
+			})
+		}
+	}
+}
+
+// Fault 13. What the server asks for is obeyed, and no longer than it asks.
+func TestRetryAfterIsObeyed(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.verdict = cluster.Probe{Err: errors.New("too many requests"), RetryAfter: 30 * time.Second}
+		s.after(10*time.Second, func() { s.verdict = cluster.Probe{} })
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
+		took(t, r, 30*time.Second, 34*time.Second)
+	})
+}
+
+// Fault 23. A denied request fails the run at the deadline; each denial is named, and the reset between two requests is
+// allowed, for a denied one is worth nothing.
+func TestDeniedRequestIsNamedAtTheDeadline(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = 2*time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.disk.Leftovers = []string{"/etc/kubernetes/bootstrap-kubelet.conf"}
+		s.running = true
+		s.request = &cluster.Request{Name: "csr-1", Denied: true, Own: true, Message: "not on this network"}
+		s.join = func(ctx context.Context) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		r, err := start()
+		wanted{reason: JoinFailed, joins: -1, resets: -1}.check(t, r, err)
+		if !strings.Contains(r.FirstError, "csr-1") || !strings.Contains(r.FirstError, "not on this network") {
+			t.Errorf("first error %q", r.FirstError)
+		}
+	})
+}

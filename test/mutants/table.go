@@ -1,0 +1,57 @@
+package main
+
+// mutant is a rule with the code that keeps it taken away.
+type mutant struct {
+	rule, without, file, old, new string
+}
+
+// mutants, rule by rule as in the design's §3.
+var mutants = []mutant{
+	{"1", "the API server's word: kubeadm's exit 0 counts", "pkg/join/settle.go",
+		"s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil",
+		"s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil\n\t\t\tif err == nil {\n\t\t\t\treturn nil\n\t\t\t}"},
+	{"1", "a fresh answer before success", "pkg/join/settle.go",
+		"if err := s.hear(s.w.Ask(ctx, s.creds)); err != nil ||", "if err := s.hear(s.last); err != nil ||"},
+	{"1", "Ready=Unknown being no member", "pkg/join/settle.go", `case node.Ready == "Unknown":`, `case node.Ready == "never":`},
+	{"1", "only the API server's own 404 counting", "internal/cluster/node.go",
+		"if c.Type == metav1.CauseTypeUnexpectedServerResponse {", "if c.Type == metav1.CauseTypeUnexpectedServerResponse && false {"},
+	{"2", "waiting for our pending certificate request", "pkg/join/attempt.go", "case request.Pending:", "case false:"},
+	{"2", "the 60 s of 404 after a restart", "pkg/join/settle.go", "case sinceRestart < restartPatience:", "case sinceRestart < time.Second:"},
+	{"2", "once a run for that", "pkg/join/settle.go", "case s.goneSpent || s.Reset == ResetNever:", "case false:"},
+	{"2", "the 90 s of 401", "pkg/join/settle.go", "case time.Since(s.taken) >= refusedPatience:", "case time.Since(s.taken) >= 0:"},
+	{"2", "our Node having to be lost for that", "pkg/join/settle.go", "case !said.lost:", "case false:"},
+	{"2", "sparing a running kubelet whose Node lives", "pkg/join/discover.go",
+		"if runs, err := r.kubeletRuns(ctx); err != nil || !runs || r.forced {\n\t\treturn err\n\t}\n\tif r.evidence",
+		"if runs, err := r.kubeletRuns(ctx); err != nil || runs || !runs {\n\t\treturn err\n\t}\n\tif r.evidence"},
+	{"2", "looking at the disk after a reset", "pkg/join/attempt.go", "case len(disk.Leftovers) > 0 && err != nil:\n", "case true:\n\t\tr.forced = false\n\tcase len(disk.Leftovers) > 0 && err != nil:\n"},
+	{"3", "looking first whether this is a member", "pkg/join/run.go", `if err != nil || r.forced || r.evidence != "" {`, `if err != nil || r.forced || r.evidence != "" || true {`},
+	{"4", "refusing control-plane hosts", "pkg/join/run.go", `if disk.ControlPlane == "" {`, `if true {`},
+	{"4", "refusing credentials of another cluster", "pkg/join/discover.go",
+		"if err == nil && r.Reset != ResetAlways && !cluster.SameCA(creds.CA, p.CA) {", "if err == nil && creds == nil {"},
+	{"4", "refusing a healthy member under another name", "pkg/join/settle.go",
+		"if s.named && node.Name != s.name && s.Reset != ResetAlways {", "if false {"},
+	{"4", "refusing to delete static pods", "pkg/join/run.go", "if len(lost) == 0 || r.Reset == ResetAlways {", "if true {"},
+	{"5", "waiting out our own stale Node", "pkg/join/discover.go", `case ours && node.Ready != "True":`, `case ours:`},
+	{"6", "sparing another machine's live Node", "pkg/join/discover.go", "if err := other.alive(node); err != nil {\n\t\t\t\treturn p, err\n\t\t\t}", "return p, nil"},
+	{"6", "silence proving nobody alive", "pkg/join/discover.go", "other = twin{} // silence proves nobody alive", ""},
+	{"7", "counting a deletion", "pkg/join/settle.go", "s.report.Counts.Deletions++", ""},
+	{"7", "gone and back being a deletion", "pkg/join/settle.go", "(is == absent || s.last.Answer == cluster.Present && uid != s.own)", "is == absent"},
+	{"7", "the budget of deletions", "pkg/join/settle.go", "if s.MaxDeletions > 0 && n > s.MaxDeletions {", "if false {"},
+	{"8", "ending at once on a wrong CA", "pkg/join/discover.go", "if p.Verdict == cluster.WrongCA {", "if false {"},
+	{"8", "looking at a bad signature again", "pkg/join/discover.go", "case now.Sub(d.badSign) < signatureAgain:", "case false:"},
+	{"8", "checking the pin before the token goes out", "internal/cluster/discover.go", "if !found {\n\t\t\treturn wrongCA", "if !found && false {\n\t\t\treturn wrongCA"},
+	{"8", "TLS that is proven before the token goes out", "internal/cluster/client.go", "return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil",
+		"return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}, nil"},
+	{"9", "the attempt's deadline", "pkg/join/attempt.go", "attempt, cancel := context.WithTimeoutCause(ctx, r.budget, errAttempt)", "attempt, cancel := context.WithCancel(ctx)"},
+	{"9", "waiting for kubeadm's end", "pkg/join/attempt.go", "\t\t<-ended\n", ""},
+	{"9", "the hard stop after the polite one", "internal/child/child.go", "case <-hard.C:\n\t\t_ = syscall.Kill(-pid, syscall.SIGKILL)", "case <-hard.C:"},
+	{"10", "taking nodejoin's variables from children", "internal/child/child.go", `if !strings.HasPrefix(kv, "NODEJOIN_") {`, `if !strings.HasPrefix(kv, "NODEJOIN_") || true {`},
+	{"10", "redacting the error that leaves", "pkg/join/run.go", "clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}", "clean.Err = e.Err"},
+	{"10", "proof before the token is shown for a second opinion", "pkg/join/settle.go", "if said.stranger = !cluster.SameCA(s.creds.CA, proof.CA); said.stranger {", "if said.stranger {"},
+	{"11", "reading the token again", "pkg/join/discover.go", "if !r.fetched.IsZero() && (!refused && !r.unread || time.Since(r.fetched) < tokenEvery) {", "if !r.fetched.IsZero() {"},
+	{"12", "the lock", "internal/host/lock.go", "syscall.LOCK_EX|syscall.LOCK_NB", "syscall.LOCK_SH|syscall.LOCK_NB"},
+	{"13", "the first error", "pkg/join/narrate.go", `if r.report.FirstError == "" {`, `if true {`},
+	{"14", "thinning out a wait", "pkg/join/narrate.go", "case !now.Before(r.waiting.next):", "default:"},
+	{"15", "join run whole", "internal/kubeadm/kubeadm.go", `"join", "--config"`, `"join", "phase", "preflight", "--config"`},
+	{"16", "a failed restart being no step to a reset", "pkg/join/settle.go", "return fmt.Errorf(\"restarting the kubelet: %w\", err)", "s.restarted = time.Now()"},
+}
