@@ -588,3 +588,17 @@ func TestErrorThatRunReturnsIsRedacted(t *testing.T) {
 		}
 	})
 }
+
+func TestFirstAndLastErrorAreBothKept(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.join = func(context.Context) error { return errors.New("the cause") }
+		s.after(10*time.Second, func() {
+			s.join = func(context.Context) error { return errors.New("what came of it") }
+		})
+		r, err := start()
+		wanted{reason: JoinFailed, joins: -1}.check(t, r, err)
+		if !strings.Contains(r.FirstError, "the cause") || !strings.Contains(r.LastError, "what came of it") {
+			t.Errorf("first error %q, last error %q", r.FirstError, r.LastError)
+		}
+	})
+}
