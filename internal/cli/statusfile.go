@@ -82,17 +82,26 @@ func (s *statusFile) serve() {
 // --status-file=/dev/stdout, and a rename would take that from the whole
 // machine.
 func replace(path string, content []byte) error {
-	switch info, err := os.Lstat(path); {
-	case err == nil && !info.Mode().IsRegular():
-		return fmt.Errorf("%q is not a regular file (%s)", path, info.Mode().Type())
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
 	dir, name := filepath.Split(path)
 	if filepath.Clean(dir) == runtimeDir {
 		if err := os.Mkdir(runtimeDir, 0o755); err == nil {
 			_ = os.Chmod(runtimeDir, 0o755) // the umask took its part
 		}
+		// the lock's own test: where others can write, or a link leads, nothing is written by root
+		info, err := os.Lstat(runtimeDir)
+		if err != nil {
+			return err
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		if !info.IsDir() || !ok || int(stat.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+			return fmt.Errorf("%q is not a directory that this user alone can write to (%s)", runtimeDir, info.Mode())
+		}
+	}
+	switch info, err := os.Lstat(path); {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%q is not a regular file (%s)", path, info.Mode().Type())
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	// One name and not a random one: what a killed run left behind is cleared away here.
 	temporary := dir + "." + name + ".new"

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func (c *Credentials) Client() (*Client, error) {
 func parseKubeconfig(raw []byte) (*clientcmdapi.Cluster, *clientcmdapi.AuthInfo, error) {
 	config, err := clientcmd.Load(raw)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, unparsed(err)
 	}
 	context, user := config.Contexts[config.CurrentContext], clientcmdapi.NewAuthInfo()
 	var cluster *clientcmdapi.Cluster
@@ -110,6 +111,17 @@ func parseKubeconfig(raw []byte) (*clientcmdapi.Cluster, *clientcmdapi.AuthInfo,
 		return nil, nil, fmt.Errorf("server %q is not an https URL", cluster.Server)
 	}
 	return cluster, user, nil
+}
+
+var atLine = regexp.MustCompile(`line \d+`)
+
+// unparsed keeps of a parser's words only where it stopped: they may quote the
+// file, secrets included.
+func unparsed(err error) error {
+	if line := atLine.FindString(err.Error()); line != "" {
+		return fmt.Errorf("it is not a kubeconfig (%s)", line)
+	}
+	return errors.New("it is not a kubeconfig")
 }
 
 func keyPair(user *clientcmdapi.AuthInfo) (tls.Certificate, error) {

@@ -34,9 +34,11 @@ func (c *Client) Watch(ctx context.Context, name string) <-chan Sighting {
 			s := w.look(ctx)
 			if s.Answer == Present || s.Answer == Absent {
 				w.follow(ctx, s.Node.resourceVersion)
-				continue
+			} else {
+				sleep(ctx, max(s.RetryAfter, jitter(retryEvery)))
 			}
-			sleep(ctx, max(s.RetryAfter, jitter(retryEvery)))
+			// a kept connection keeps the client certificate that it was made with, expired or not
+			c.close()
 		}
 	}()
 	return out
@@ -91,7 +93,11 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if s := w.look(ctx); s.Answer != Present && s.Answer != Absent {
+			s := w.client.Node(ctx, w.name)
+			if s.Answer == Unauthorized {
+				return // to be asked again on a new connection: the kubelet may have another certificate
+			}
+			if w.send(ctx, s); s.Answer != Present && s.Answer != Absent {
 				return
 			}
 		case event, ok := <-stream.ResultChan():

@@ -59,7 +59,7 @@ func (r *run) reset(ctx context.Context) error {
 	if err := r.seeReset(err); err != nil {
 		return err
 	}
-	if r.budget < minAttempt {
+	if r.budget < min(minAttempt, r.AttemptTimeout/2) {
 		return fmt.Errorf("resetting: it took so long that no time is left to join: %w", errAttempt)
 	}
 	return nil

@@ -200,7 +200,12 @@ func (r *run) readToken(ctx context.Context, refused bool) error {
 		return nil
 	}
 	r.fetched = time.Now()
+	before := r.obstacle
+	r.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered"}
 	token, err := r.w.Token(ctx)
+	if ctx.Err() == nil {
+		r.obstacle = before
+	}
 	switch {
 	case isTerminal(err):
 		return err

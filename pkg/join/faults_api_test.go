@@ -19,9 +19,9 @@ func TestControlPlaneTenMinutesLateIsTriedWithinThreeSeconds(t *testing.T) {
 			s.after(late, func() { s.down = false })
 			began := time.Now()
 			r, err := start()
-			wanted{reason: Joined, joins: 1}.check(t, r, err)
+			wanted{reason: Joined, joins: 1}.check(s.t, r, err)
 			if d := r.Attempts[0].StartedAt.Sub(began.Add(late)); d < 0 || d > 3*time.Second {
-				t.Errorf("up after %s, the attempt began %s later", late, d)
+				s.t.Errorf("up after %s, the attempt began %s later", late, d)
 			}
 		})
 	}
@@ -39,7 +39,7 @@ func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
 				s.after(from+lasts, func() { s.down = false })
 				r, err := start()
 				if err != nil || r.Counts.Joins != 1 || r.Counts.Resets != 0 || r.Counts.KubeletRestarts > 1 || r.Counts.Deletions != 0 || r.Node.UID != "uid-1" {
-					t.Errorf("silent from %s for %s: %v, counts %+v, Node %s", from, lasts, err, r.Counts, r.Node.UID)
+					s.t.Errorf("silent from %s for %s: %v, counts %+v, Node %s", from, lasts, err, r.Counts, r.Node.UID)
 				}
 			})
 		}
@@ -53,8 +53,8 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		s.verdict = cluster.Probe{Err: errors.New("too many requests"), RetryAfter: 30 * time.Second}
 		s.after(10*time.Second, func() { s.verdict = cluster.Probe{} })
 		r, err := start()
-		wanted{reason: Joined, joins: 1}.check(t, r, err)
-		took(t, r, 30*time.Second, 34*time.Second)
+		wanted{reason: Joined, joins: 1}.check(s.t, r, err)
+		took(s.t, r, 30*time.Second, 34*time.Second)
 	})
 }
 
@@ -70,9 +70,9 @@ func TestDeniedRequestIsNamedAtTheDeadline(t *testing.T) {
 			return context.Cause(ctx)
 		}
 		r, err := start()
-		wanted{reason: JoinFailed, joins: -1, resets: -1}.check(t, r, err)
+		wanted{reason: JoinFailed, joins: -1, resets: -1}.check(s.t, r, err)
 		if !strings.Contains(r.FirstError, "csr-1") || !strings.Contains(r.FirstError, "not on this network") {
-			t.Errorf("first error %q", r.FirstError)
+			s.t.Errorf("first error %q", r.FirstError)
 		}
 	})
 }

@@ -186,6 +186,7 @@ func (r *run) try(ctx context.Context) (err error) {
 	if err := r.fitToJoin(ctx); err != nil {
 		return err
 	}
+	r.warnExposed()
 	r.fetched = time.Time{} // the token is read for every attempt
 	target, err := r.discover(ctx)
 	if err != nil {

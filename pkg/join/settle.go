@@ -138,6 +138,9 @@ func (s *settling) hear(sighting cluster.Sighting) error {
 	case s.is == silent && is == s.was:
 		s.is, s.heard = is, time.Now()
 	default:
+		if s.is == silent {
+			s.heard = time.Now()
+		}
 		s.is, s.since, s.due, s.twin, s.taken = is, time.Now(), time.Time{}, twin{}, time.Time{}
 	}
 	return s.count(is)
@@ -313,7 +316,7 @@ func (s *settling) absent(ctx context.Context) error {
 		Hint: "the kubelet registers it; its log says why it does not: `journalctl -u kubelet`"}
 	sinceRestart := s.lasting(s.restarted)
 	switch {
-	case s.joining, !s.lost && time.Since(s.newborn) < registerPatience:
+	case s.joining, !s.lost && s.lasting(s.newborn) < registerPatience:
 		s.wait(gone)
 		return nil
 	case s.restarted.IsZero() || s.restarted.Before(s.since):
@@ -356,16 +359,18 @@ func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
 	s.uid, s.reached = "", time.Time{}
 	other := s.w.OtherMachine(node)
 	if other && node.Name != s.name {
-		s.evidence = fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)", node.Name, node.MachineID)
-		return fmt.Errorf("%w: %s", errJoin, s.evidence)
+		return s.cloned(node)
 	}
 	alive := node.Ready == "True" || node.Ready == "False"
 	patient := lasting < statusPatience && (!other || !alive || time.Since(s.newborn) < statusPatience)
 	switch {
 	case s.joining:
 	case alive && !patient:
-		if err := s.twin.alive(node); err != nil {
+		switch err := s.twin.alive(node); {
+		case err != nil && node.Name == s.name:
 			return err
+		case err != nil && node.Heartbeat.After(s.twin.heartbeat): // two boots at once are two machines, whatever their IDs say
+			return s.cloned(node)
 		}
 		s.wait(s.twin.waiting(node))
 		return nil
@@ -385,6 +390,12 @@ func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
 	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q has another bootID (%q); our kubelet is to report", node.Name, node.BootID),
 		Hint: "normal for some seconds after a reboot or when a dead Node was taken over"})
 	return nil
+}
+
+// cloned: the credentials came with an image of another machine (rule 2d).
+func (s *settling) cloned(node cluster.Node) error {
+	s.evidence = fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)", node.Name, node.MachineID)
+	return fmt.Errorf("%w: %s", errJoin, s.evidence)
 }
 
 // refusedKubelet: 401 to the kubelet is evidence only if the same server takes

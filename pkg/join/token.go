@@ -17,6 +17,10 @@ import (
 // tokenTimeout bounds one run of --token-command.
 const tokenTimeout = 30 * time.Second
 
+// tokenMost is as much as is read of a token's source: one that goes on for
+// ever must not fill the memory.
+const tokenMost = 4096
+
 // tokenReader reads the token from its source; it knows the last good one.
 type tokenReader struct {
 	plan  *plan
@@ -59,7 +63,9 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 			return "", err
 		}
 	case source.File != "":
-		raw, err = os.ReadFile(source.File)
+		if raw, err = readFile(ctx, source.File); ctx.Err() != nil {
+			return "", err
+		}
 	case t.plan.static != "":
 		return t.plan.static, nil
 	case t.plan.DiscoveryFile != "":
@@ -82,6 +88,20 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 	return token, nil
 }
 
+// warnExposed: what everybody can read is no secret any more. A member's files
+// are not looked at.
+func (r *run) warnExposed() {
+	files := map[string]string{"--token-file": r.Token.File}
+	if r.static != "" {
+		files["--config"] = r.ConfigFile
+	}
+	for flag, path := range files {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
+			r.warn(fmt.Sprintf("%s: everybody on this machine can read the token in %q (mode %04o): `chmod 600` it", flag, path, info.Mode().Perm()))
+		}
+	}
+}
+
 // readStdin gives up with ctx: a terminal where nobody types blocks for ever.
 func (t *tokenReader) readStdin(ctx context.Context) ([]byte, error) {
 	if t.stdin == nil {
@@ -91,7 +111,7 @@ func (t *tokenReader) readStdin(ctx context.Context) ([]byte, error) {
 			in = os.Stdin
 		}
 		go func() {
-			raw, err := io.ReadAll(io.LimitReader(in, 4096))
+			raw, err := io.ReadAll(io.LimitReader(in, tokenMost))
 			t.stdin <- input{raw, err}
 		}()
 	}
@@ -104,12 +124,42 @@ func (t *tokenReader) readStdin(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// readFile gives up with ctx: a pipe, as <(...) is one, may have no writer.
+func readFile(ctx context.Context, path string) ([]byte, error) {
+	read := make(chan input, 1)
+	go func() {
+		f, err := os.Open(path)
+		if err != nil {
+			read <- input{err: err}
+			return
+		}
+		defer f.Close()
+		raw, err := io.ReadAll(io.LimitReader(f, tokenMost))
+		read <- input{raw, err}
+	}()
+	select {
+	case got := <-read:
+		return got.raw, got.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("--token-file: nothing came from %q: %w", path, context.Cause(ctx))
+	}
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ bytes.Buffer }
+
+func (h *head) Write(p []byte) (int, error) {
+	h.Buffer.Write(p[:min(len(p), tokenMost-h.Len())])
+	return len(p), nil
+}
+
 // runTokenCommand returns the command's standard output. Its standard error is
 // for the message, its last line only.
 func runTokenCommand(ctx context.Context, command string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
-	var out, last bytes.Buffer
+	var out head
+	var last bytes.Buffer
 	_, err := child.Run(ctx, child.Cmd{
 		Path:   "/bin/sh",
 		Args:   []string{"-c", command},

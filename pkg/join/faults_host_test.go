@@ -1,0 +1,74 @@
+package join
+
+import (
+	"testing"
+	"time"
+)
+
+// Fault 38, with the defaults and under a strict cloud: every five seconds it deletes what is there.
+func TestRestartsAfterDeletionsBackOffUpToTheMost(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		var strike func()
+		strike = func() { s.node = nil; s.after(5*time.Second, strike) }
+		s.after(5*time.Second, strike)
+		r, err := start()
+		wanted{reason: KeepsBeingDeleted, joins: 1, restarts: 10, deletions: 11}.check(t, r, err)
+		for i, at := range s.restarts {
+			pause := at.Sub(r.Deletions[i].At)
+			// The first at once, then 1, 2, 4, 8, 16 and at the most 30 s, each give or take a quarter, and a tick.
+			middle := time.Duration(0)
+			if i > 0 {
+				middle = min(time.Second<<(i-1), 30*time.Second)
+			}
+			if pause < middle*3/4-time.Second || pause > middle*5/4+2*time.Second {
+				t.Errorf("restart %d came %s after the deletion, wanted about %s", i+1, pause, middle)
+			}
+		}
+	})
+}
+
+// Fault 41, with the field's 90 s.
+func TestCloudControllerThatIsNinetySecondsLate(t *testing.T) {
+	late := func(s *sim) {
+		s.tainted = true
+		s.after(90*time.Second, func() { s.deleteNode() })
+		s.after(100*time.Second, func() {
+			s.tainted = false
+			if s.node != nil {
+				s.node.Uninitialized = false
+			}
+		})
+	}
+	simulate(t, func(c *Config) { c.Until = Initialized }, func(s *sim, start func() (Report, error)) {
+		late(s)
+		r, err := start()
+		wanted{reason: Recovered, joins: 1, restarts: 1, deletions: 1}.check(t, r, err)
+		took(t, r, 150*time.Second, 3*time.Minute)
+		if len(r.Warnings) > 0 {
+			t.Errorf("warnings %q", r.Warnings)
+		}
+	})
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		late(s)
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
+		took(t, r, 60*time.Second, 65*time.Second)
+		if len(r.Warnings) != 1 {
+			t.Errorf("warnings %q", r.Warnings)
+		}
+	})
+}
+
+// Fault 35. A machine on which a run was killed in the middle of its join: the kubelet got its credentials, nobody looked.
+func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.disk.BootstrapConf = true
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(t, r, err)
+		if s.disk.BootstrapConf {
+			t.Error("bootstrap-kubelet.conf, which holds the token, is left")
+		}
+	})
+}

@@ -1,0 +1,85 @@
+package join
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/host"
+)
+
+// Fault 4, where firmware and image give both machines the same IDs: the original's heartbeat proves that it lives, and
+// one machine has one boot.
+func TestClonedImageWithTheOriginalsIDsIsKnownByTheOriginalsHeartbeat(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.cloneOf("golden")
+		s.judge, s.hideFromToken, s.running = nil, true, true
+		s.after(4*time.Minute, func() { s.node.Heartbeat = time.Now() }) // a healthy kubelet reports every 5 minutes
+		s.resetFail = func() error {                                     // the sim has one Node only: once reset, it answers for w1
+			s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
+			return nil
+		}
+		r, err := start()
+		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
+		took(t, r, 4*time.Minute, 4*time.Minute+20*time.Second)
+	})
+}
+
+// A source that goes on for ever must not fill the memory.
+func TestTokenSourceThatNeverEndsIsCutOff(t *testing.T) {
+	for name, source := range map[string]Token{
+		"command": {Command: "head -c 20000000 /dev/zero"}, "file": {File: "/dev/zero"},
+	} {
+		began := time.Now()
+		reader := tokenReader{plan: &plan{Config: Config{Token: source}}}
+		if _, err := reader.read(t.Context()); err == nil || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: %v after %s", name, err, time.Since(began))
+		}
+	}
+	var kept head
+	for range 100 {
+		if n, err := kept.Write(make([]byte, 1000)); n != 1000 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if kept.Len() != tokenMost {
+		t.Errorf("kept %d bytes", kept.Len())
+	}
+}
+
+// Rule 9: a pipe without a writer is one more thing that has a deadline.
+func TestTokenFileThatIsAPipeIsGivenUp(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	reader := tokenReader{plan: &plan{Config: Config{Token: Token{File: pipe}}}}
+	if _, err := reader.read(ctx); err == nil || isTerminal(err) || !strings.Contains(err.Error(), "nothing came") {
+		t.Errorf("got %v", err)
+	}
+	w, err := os.OpenFile(pipe, os.O_RDWR, 0) // let the reader go
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+}
+
+func TestDeadlineWhileTheTokensSourceIsSilentSaysSo(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		forever := make(chan struct{})
+		s.token = func() (string, error) { <-forever; return "", nil }
+		s.after(2*time.Minute, func() { close(forever) })
+		r, err := start()
+		wanted{reason: JoinFailed}.check(t, r, err)
+		if !strings.Contains(r.Message, "the token's source had not answered") {
+			t.Errorf("message %q", r.Message)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
