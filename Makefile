@@ -4,7 +4,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
 
 # Stories run side by side; most of their time is waiting, but the machine must not be short of breath.
-PARALLEL ?= 4
+PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help build unit parts e2e test mutants demo lint size ci clean

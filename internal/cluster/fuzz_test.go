@@ -164,7 +164,7 @@ func FuzzClusterInfo(f *testing.F) {
 		if api.sawToken() && !proven {
 			t.Errorf("the token was shown to a server that had proven nothing: %+v", p)
 		}
-		if p.Verdict == Proven && !(proven && signed) {
+		if p.Verdict == Proven && (!proven || !signed) {
 			t.Errorf("believed: %+v", p)
 		}
 		if (p.Verdict == Proven) != (p.Err == nil) {
