@@ -59,7 +59,7 @@ func Environ() []string {
 // The error is nil only for exit code 0. It is an *exec.ExitError for another code, what exec reports if the program
 // could not be started, and context.Cause(ctx) if ctx ended first: then the whole process group got SIGTERM and,
 // after c.Grace, SIGKILL. Processes of the group that are left when the program has ended are killed. If this process
-// dies, the program gets SIGTERM.
+// dies, the program gets SIGKILL: nobody is left to be harder with one that ignores SIGTERM.
 func Run(ctx context.Context, c Cmd) (int, error) {
 	if ctx.Err() != nil {
 		return -1, context.Cause(ctx)
@@ -83,7 +83,7 @@ func Run(ctx context.Context, c Cmd) (int, error) {
 	if c.Stdout != nil {
 		cmd.Stdout, cmd.WaitDelay = c.Stdout, drain
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
 	in.Close()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 const haste = 200 * time.Millisecond
 
 // heed turns the first signal into a polite stop and the second into an end at
-// once. Children need no word from here: the kernel sends them SIGTERM.
+// once. Children need no word from here: the kernel sends them SIGKILL.
 func (s *session) heed(signals <-chan os.Signal, cancel context.CancelCauseFunc, exit func(int), over <-chan struct{}) {
 	var first stopped
 	select {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -60,7 +61,25 @@ type Client struct {
 	Server string
 	core   *rest.RESTClient
 	certs  *rest.RESTClient
+	clock  *clock
 	close  func()
+}
+
+// clock notes, by the Date of each answer, how far the server's clock is ahead
+// of ours.
+type clock struct {
+	http.RoundTripper
+	ahead atomic.Int64
+}
+
+func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := c.RoundTripper.RoundTrip(r)
+	if err == nil {
+		if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+			c.ahead.Store(int64(time.Until(date)))
+		}
+	}
+	return response, err
 }
 
 // NewTokenClient returns a client that shows token as a bearer token, to a
@@ -83,12 +102,12 @@ func verifying(ca []byte) (*tls.Config, error) {
 
 func newClient(server string, tlsConfig *tls.Config, token string) (*Client, error) {
 	transport := newTransport(tlsConfig)
-	c := &Client{Server: server, close: transport.CloseIdleConnections}
+	c := &Client{Server: server, clock: &clock{RoundTripper: transport}, close: transport.CloseIdleConnections}
 	var err error
-	if c.core, err = restClient(server, transport, token, "/api", corev1.SchemeGroupVersion); err != nil {
+	if c.core, err = restClient(server, c.clock, token, "/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
-	c.certs, err = restClient(server, transport, token, "/apis", certificatesv1.SchemeGroupVersion)
+	c.certs, err = restClient(server, c.clock, token, "/apis", certificatesv1.SchemeGroupVersion)
 	return c, err
 }
 
@@ -105,7 +124,7 @@ func newTransport(tlsConfig *tls.Config) *http.Transport {
 	}
 }
 
-func restClient(server string, transport *http.Transport, token, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+func restClient(server string, transport http.RoundTripper, token, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 	client, err := rest.RESTClientFor(&rest.Config{
 		Host:        server,
 		APIPath:     apiPath,

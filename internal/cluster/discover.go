@@ -68,6 +68,9 @@ type Probe struct {
 	Pinned bool
 	// Signers counts the signatures of other tokens: the signer works.
 	Signers int
+	// Ahead is how far the server's clock was ahead of ours at its last answer.
+	// Nothing proves it: good for a hint only.
+	Ahead time.Duration
 }
 
 // Discoverer probes one cluster again and again, on kept connections.
@@ -116,6 +119,16 @@ func (d *Discoverer) Client() *Client { return d.proven }
 // Probe looks once. token signs cluster-info, bearer is shown to the proven
 // server; they are the same unless --tls-bootstrap-token says otherwise.
 func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
+	p := d.probe(ctx, token, bearer)
+	for _, c := range []*Client{d.proven, d.anon} {
+		if c != nil {
+			p.Ahead = time.Duration(c.clock.ahead.Load())
+		}
+	}
+	return p
+}
+
+func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 	if d.source.File != "" {
 		return d.probeFile(ctx, bearer)
 	}

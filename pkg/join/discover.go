@@ -2,11 +2,11 @@ package join
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
+	"net"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -66,6 +66,7 @@ func (r *run) giveUp(err error) error {
 // judge turns one probe into the next step: done, an end, or a wait.
 func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {
 	now := time.Now()
+	r.warnClock(p.Ahead)
 	if p.Verdict != cluster.Unreachable && d.answers.IsZero() {
 		d.answers = now
 	}
@@ -97,6 +98,20 @@ func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {
 	return false, r.unproven(d, p, now)
 }
 
+// warnClock: who is an hour off finds good certificates and tokens invalid.
+func (r *run) warnClock(ahead time.Duration) {
+	if ahead.Abs() < clockPatience || r.clockSaid {
+		return
+	}
+	r.clockSaid = true
+	side := "ahead of"
+	if ahead < 0 {
+		side = "behind"
+	}
+	r.warn(fmt.Sprintf("the API server's clock is %s %s this machine's: set the one that is wrong (`timedatectl`), "+
+		"or certificates and tokens will seem expired or not yet valid", ahead.Abs().Round(time.Minute), side))
+}
+
 func (r *run) proven(p cluster.Probe) error {
 	r.answered, r.obstacle = true, nil
 	creds, err := r.w.Credentials()
@@ -111,8 +126,7 @@ func (r *run) proven(p cluster.Probe) error {
 func (r *run) unproven(d *discovery, p cluster.Probe, now time.Time) error {
 	switch p.Verdict {
 	case cluster.Unreachable:
-		r.wait(Error{Reason: Unreachable, Message: "the API server does not answer", Err: p.Err,
-			Hint: "is it up, and is " + r.where() + " its address?"})
+		r.wait(Error{Reason: Unreachable, Message: "the API server does not answer", Err: p.Err, Hint: r.whySilent(p.Err)})
 	case cluster.NotServed:
 		r.wait(Error{Reason: Unreachable, Message: "an API server answers, but does not serve cluster-info yet", Err: p.Err,
 			Hint: "a starting one does so within seconds; where anonymous access is off for good, use --discovery-file with credentials in it"})
@@ -122,6 +136,19 @@ func (r *run) unproven(d *discovery, p cluster.Probe, now time.Time) error {
 		return r.refusedToken(d, p, now)
 	}
 	return nil
+}
+
+// whySilent: two causes are on this machine, and look like a dead server.
+func (r *run) whySilent(err error) string {
+	var invalid x509.CertificateInvalidError
+	var failed *net.OpError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "is this machine's clock right? (`date -u`, `timedatectl`); if it is, the API server's certificate is to be renewed"
+	case errors.As(err, &failed) && failed.Op == "proxyconnect":
+		return "HTTPS_PROXY names a proxy that does not answer; to go past it, put the API server's address into NO_PROXY"
+	}
+	return "is it up, and is " + r.where() + " its address?"
 }
 
 // badSignature: cluster-info is signed for our token's ID with another secret.
@@ -227,154 +254,4 @@ func (r *run) bearer(token string) string {
 		return r.TLSBootstrapToken
 	}
 	return token
-}
-
-// awaitName waits until no live Node holds our name; kubeadm refuses to join
-// beside one that is Ready. Before a reset only another's Node counts, for our
-// own stale one needs the reset first to become stale.
-func (r *run) awaitName(ctx context.Context, p cluster.Probe, afterReset bool) (cluster.Probe, error) {
-	var other twin
-	for {
-		node := p.Node.Node
-		ours := r.bootID == node.BootID
-		switch {
-		case p.Node.Answer == cluster.Forbidden && !afterReset:
-			return p, r.blind(ctx, p.Node.Err)
-		case p.Node.Answer != cluster.Present || node.Ready == "Unknown" || node.Ready == "" && !ours:
-			r.warnInherited(p.Node)
-			return p, nil
-		case ours && !afterReset:
-			return p, r.refuseMember(ctx, node)
-		case ours && node.Ready != "True":
-			return p, nil
-		case ours:
-			r.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("our own Node %q from before the reset is still Ready", r.name),
-				Hint: "the cluster notices that its kubelet is gone within " + seconds(gracePeriod)})
-		default:
-			if err := other.alive(node); err != nil {
-				return p, err
-			}
-			r.wait(other.waiting(node))
-		}
-		for heard := false; !heard; {
-			err := r.sleep(ctx, max(probeSilent, p.RetryAfter))
-			if err != nil {
-				return p, err
-			}
-			if p, heard, err = r.again(ctx, p); err != nil {
-				return p, err
-			}
-			if !heard {
-				other = twin{} // silence proves nobody alive
-			}
-		}
-	}
-}
-
-// blind: a token that may not ask for Nodes cannot tell whether a kubelet that
-// runs here beside leftovers is a member's.
-func (r *run) blind(ctx context.Context, forbidden error) error {
-	disk, err := r.w.Inspect()
-	if err != nil || len(disk.Leftovers) == 0 || r.forced {
-		return err
-	}
-	if runs, err := r.kubeletRuns(ctx); err != nil || !runs {
-		return err
-	}
-	return fmt.Errorf("the kubelet runs, and our token may not ask whether it is a member's: %w", forbidden)
-}
-
-// again probes once more; without a proven answer the last one stands, as
-// silence is no evidence.
-func (r *run) again(ctx context.Context, last cluster.Probe) (p cluster.Probe, heard bool, err error) {
-	p = r.w.Probe(ctx, r.token, r.bearer(r.token))
-	switch {
-	case ctx.Err() != nil:
-		return last, false, context.Cause(ctx)
-	case p.Verdict == cluster.Proven:
-		return p, true, nil
-	case p.Verdict <= cluster.NotServed:
-		last.RetryAfter = p.RetryAfter
-		return last, false, nil
-	}
-	p, err = r.discover(ctx) // the token, most likely: it may have a successor
-	return p, err == nil, err
-}
-
-// refuseMember: our own Node lives, yet the kubelet's credentials on disk do
-// not load. While that kubelet runs, this is a member (rule 2).
-func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
-	if runs, err := r.kubeletRuns(ctx); err != nil || !runs || r.forced {
-		return err
-	}
-	if r.evidence != "" { // the Node has come back meanwhile
-		r.evidence = ""
-		return errLook
-	}
-	return &Error{
-		Reason:  Refused,
-		Message: fmt.Sprintf("Node %q is this machine and its kubelet runs, but kubelet.conf or its certificate cannot be read", node.Name),
-		Hint:    "restore /etc/kubernetes/kubelet.conf, or drain the Node and run nodejoin with --reset=always",
-	}
-}
-
-// kubeletRuns looks twice: a kubelet in a crash loop runs for a moment, too.
-func (r *run) kubeletRuns(ctx context.Context) (bool, error) {
-	for range 2 {
-		unit, err := r.w.Kubelet(ctx)
-		if err != nil || !unit.Active || unit.Failing {
-			return false, err
-		}
-		if err := r.sleep(ctx, crashLook); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-// warnInherited: kubeadm takes over a Node that is not Ready, as it is. The
-// taints that follow its condition go by themselves.
-func (r *run) warnInherited(s cluster.Sighting) {
-	taints := slices.DeleteFunc(slices.Clone(s.Node.Taints), func(t string) bool { return strings.HasPrefix(t, "node.kubernetes.io/") })
-	if s.Answer != cluster.Present || len(taints) == 0 && !s.Node.Unschedulable {
-		return
-	}
-	r.warn(fmt.Sprintf("a dead Node %q exists and will be taken over with its taints (%s) and cordon (%t)", s.Node.Name, strings.Join(taints, ", "), s.Node.Unschedulable))
-}
-
-// twin watches another machine's Node of our name (rule 6).
-type twin struct {
-	since     time.Time
-	uid       string
-	heartbeat time.Time
-}
-
-// alive returns the error that ends the run once the Node is known to live.
-func (t *twin) alive(node cluster.Node) error {
-	now := time.Now()
-	if t.uid != node.UID || t.since.IsZero() {
-		t.uid, t.since, t.heartbeat = node.UID, now, node.Heartbeat
-	}
-	how := ""
-	switch {
-	case node.Heartbeat.After(t.heartbeat):
-		how = "its kubelet has just reported"
-	case now.Sub(t.since) >= twinPatience:
-		how = "it stayed alive for " + seconds(twinPatience)
-	default:
-		return nil
-	}
-	return &Error{
-		Reason:  NameTaken,
-		Message: fmt.Sprintf("another machine's live Node holds the name %q: %s", node.Name, how),
-		Hint:    fmt.Sprintf("give this machine another hostname or --node-name, or delete that Node and its machine (its bootID: %s)", node.BootID),
-	}
-}
-
-func (t *twin) waiting(node cluster.Node) Error {
-	return Error{
-		Reason:  NameTaken,
-		Message: fmt.Sprintf("a Node %q of another boot or machine (bootID %s) is not known to be dead", node.Name, node.BootID),
-		Hint:    fmt.Sprintf("if it is dead the cluster notices within %s; if it is still alive after %s the name is taken", seconds(gracePeriod), seconds(twinPatience)),
-	}
 }

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/nodejoin/nodejoin/internal/cluster"
-	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -68,6 +65,7 @@ type run struct {
 	goneSpent bool   // evidence (b) has been used: once a run
 	forced    bool   // --reset=always has not been done yet
 	denied    string // name of the denied certificate request that was reported
+	clockSaid bool   // that the clocks differ
 
 	seen    map[string]time.Time // Nodes that were ours, by UID, when first seen
 	own     string               // UID of the one that was there at the last answer
@@ -227,13 +225,6 @@ var (
 	errAttempt = errors.New("--attempt-timeout has passed")
 )
 
-// isTerminal: the loop ends only with an *Error. Any other error is one
-// attempt's, and the next may do better.
-func isTerminal(err error) bool {
-	var terminal *Error
-	return errors.As(err, &terminal)
-}
-
 func (r *run) backOff(ctx context.Context, err error, pause time.Duration) error {
 	r.failed(err)
 	r.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
@@ -241,201 +232,4 @@ func (r *run) backOff(ctx context.Context, err error, pause time.Duration) error
 	r.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Err: err}
 	r.say(Warning, fmt.Sprintf("that failed: %v", err), fmt.Sprintf("trying again in %s", pause.Round(100*time.Millisecond)))
 	return r.sleep(ctx, pause)
-}
-
-// conclude turns the end of the loop into what the caller gets: nil, or an
-// *Error with the reason that stands in the contract.
-func (r *run) conclude(ctx context.Context, err error) error {
-	var terminal *Error
-	var child *kubeadm.Failure
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil && errors.As(err, &child): // whatever it said when it was ended
-	case errors.As(err, &terminal):
-		return r.redacted(terminal)
-	}
-	switch {
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDeadline):
-		return &Error{
-			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s", r.report.Phase), Err: context.Cause(ctx),
-			Hint: "run nodejoin again to go on: it begins with what is on this machine now",
-		}
-	case ctx.Err() != nil:
-		return r.redacted(r.deadline(err))
-	}
-	return r.redacted(&Error{Reason: Internal, Message: "unforeseen error", Err: err})
-}
-
-// redacted keeps secrets out of the error that leaves the package, as out of
-// the report.
-func (r *run) redacted(e *Error) error {
-	clean := &Error{Reason: e.Reason, Message: r.redact(e.Message), Hint: r.redact(e.Hint)}
-	if e.Err != nil {
-		clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}
-	}
-	return clean
-}
-
-// redactedError prints as text; the chain stays for errors.Is and errors.As.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e redactedError) Error() string { return e.text }
-func (e redactedError) Unwrap() error { return e.err }
-
-// deadline says what was in the way when the time was up.
-func (r *run) deadline(last error) *Error {
-	o := r.obstacle
-	if o == nil {
-		o = &Error{Reason: JoinFailed, Message: "nothing was in the way, there was only too little time"}
-	}
-	e := *o
-	if e.Reason == Unreachable && r.answered {
-		e.Reason = JoinFailed
-	}
-	switch {
-	case e.Err != nil:
-	case last != nil && last != errDeadline: //nolint:errorlint // bare: it says no more than the message
-		e.Err = last
-	default:
-		e.Err = r.lastErr
-	}
-	e.Message = fmt.Sprintf("no member after %s: %s", r.Timeout, e.Message)
-	return &e
-}
-
-// finish completes the report and sends the last event.
-func (r *run) finish(err error) Report {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	rep := &r.report
-	rep.FinishedAt = &now
-	rep.Duration = Seconds(now.Sub(rep.StartedAt))
-	result := Success
-	if err == nil {
-		rep.Reason, rep.Message, rep.Hint = r.howJoined(), r.redact(r.held), ""
-		rep.LogTail = (&Report{}).clone().LogTail
-	} else {
-		result = Failure
-		r.finishFailed(err)
-	}
-	rep.Result = &result
-	rep.Phase = Done
-	severity := Info
-	if result == Failure {
-		severity = Warning
-	}
-	r.emit(Event{Severity: severity, Message: rep.Message, Hint: rep.Hint})
-	return rep.clone()
-}
-
-func (r *run) finishFailed(err error) {
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{Reason: Internal, Message: "unforeseen error", Err: err}
-	}
-	rep := &r.report
-	rep.Reason, rep.Message, rep.Hint = e.Reason, r.redact(e.Error()), r.redact(e.Hint)
-	if r.lastErr == nil || e.Reason != JoinFailed { // at the deadline, the last failure says more
-		r.failed(err)
-	}
-	if e.Reason != Interrupted && rep.Counts.Joins+rep.Counts.KubeletRestarts > 0 {
-		rep.LogTail.Kubelet = r.w.KubeletLog(context.Background())
-	}
-}
-
-func (r *run) howJoined() Reason {
-	c := r.report.Counts
-	switch {
-	case c.Deletions > 0 || c.KubeletRestarts > 0:
-		return Recovered
-	case c.Joins > 0:
-		return Joined
-	}
-	return AlreadyJoined
-}
-
-// sameCluster refuses credentials of another cluster (rule 4).
-func (r *run) sameCluster(ca []byte) error {
-	what := ""
-	switch fileCA, err := r.w.DiscoveryCA(); {
-	case len(r.CACertHashes) > 0 && !cluster.MatchesPins(ca, r.CACertHashes):
-		what = "its CA is not the pinned one"
-	case err != nil:
-		return usage(fmt.Errorf("--discovery-file: %w", err))
-	case fileCA != nil && !cluster.SameCA(ca, fileCA):
-		what = "its CA is not the discovery file's"
-	}
-	if what == "" || r.Reset == ResetAlways {
-		return nil
-	}
-	return otherCluster(what)
-}
-
-func otherCluster(what string) error {
-	return &Error{
-		Reason:  Refused,
-		Message: "this machine has kubelet credentials of another cluster: " + what,
-		Hint:    "if it shall leave that cluster, delete its Node there and run nodejoin with --reset=always",
-	}
-}
-
-// refuseControlPlane is kubeadm's own test, and etcd's data: neither has an
-// override (rule 4).
-func (r *run) refuseControlPlane() error {
-	disk, err := r.w.Inspect()
-	if err != nil {
-		return &Error{Reason: HostUnfit, Message: "what is on this machine cannot be read", Err: err, Hint: "nothing was touched; mend that and run nodejoin again"}
-	}
-	if disk.ControlPlane == "" {
-		return nil
-	}
-	return &Error{
-		Reason:  Refused,
-		Message: fmt.Sprintf("this is a control-plane host: %s exists", disk.ControlPlane),
-		Hint:    "nodejoin is for workers only; nothing was touched",
-	}
-}
-
-// fitToJoin finds what would make every attempt fail, before any waiting.
-func (r *run) fitToJoin(ctx context.Context) error {
-	if err := r.w.KubeadmFit(ctx); err != nil {
-		return err
-	}
-	_, err := r.kubelet(ctx)
-	return err
-}
-
-// refuseLosses: a reset would delete what is not kubeadm's (rule 4).
-func (r *run) refuseLosses(disk host.Disk) error {
-	lost := append(append([]string{}, disk.StaticPods...), disk.EtcdData...)
-	if len(lost) == 0 || r.Reset == ResetAlways {
-		return nil
-	}
-	return &Error{
-		Reason:  Refused,
-		Message: "a reset is needed, and kubeadm reset would delete what is this machine's own: " + strings.Join(lost, ", "),
-		Hint:    "move that away, or run nodejoin with --reset=always to have it deleted",
-	}
-}
-
-// kubelet returns the state of the kubelet's unit; one that a person must mend
-// ends the run (rule 16).
-func (r *run) kubelet(ctx context.Context) (host.Unit, error) {
-	unit, err := r.w.Kubelet(ctx)
-	switch {
-	case errors.Is(err, host.ErrNoInitSystem):
-		return unit, &Error{Reason: HostUnfit, Message: "neither systemd nor OpenRC is here to run the kubelet", Err: err}
-	case err != nil:
-		return unit, err
-	case unit.Missing:
-		return unit, &Error{Reason: HostUnfit, Message: "there is no service \"kubelet\"", Hint: "install the kubelet's package, or its unit file"}
-	case unit.Masked:
-		return unit, &Error{Reason: HostUnfit, Message: "the service \"kubelet\" is masked", Hint: "run `systemctl unmask kubelet`"}
-	case unit.Disabled:
-		r.warn("the service \"kubelet\" is disabled: this Node will not come back after a reboot (`systemctl enable kubelet`)")
-	}
-	return unit, nil
 }

@@ -26,6 +26,10 @@ const (
 	// may be caught between a token's re-creation and its new signature.
 	signatureAgain = 5 * time.Second
 
+	// clockPatience is how far two clocks may differ without harm: Kubernetes
+	// dates the certificates that it issues back by 5 minutes.
+	clockPatience = 5 * time.Minute
+
 	// gracePeriod is kube-controller-manager's --node-monitor-grace-period: a
 	// Node whose kubelet has died stays Ready that long (48.6 s measured).
 	gracePeriod = 50 * time.Second

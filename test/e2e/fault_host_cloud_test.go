@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// Fault 38. What ends it is TestCloudThatNeverLearnsEndsTheRunAtTheBudget; here is the patience on the way.
+func TestKubeletIsRestartedEverMoreSeldomWhenItsNodeKeepsBeingDeleted(t *testing.T) {
+	s := tellLive(t, testbed.NodeOptions{})
+	p := s.start(s.node, s.args("--max-deletions", "3", "--backoff-initial", "3s")...)
+	var deleted []time.Time
+	for range 4 {
+		_, err := s.cp.WaitNode(s.ctx, "w1", nil)
+		s.must(err)
+		s.sleep(time.Second) // long enough to be seen
+		s.must(s.cp.DeleteNode(s.ctx, "w1"))
+		deleted = append(deleted, time.Now())
+	}
+	p.end().is(8, "KeepsBeingDeleted").counts(1, 0, 3, 4).says("backing off before the kubelet is restarted")
+	calls, err := s.node.SystemctlCalls()
+	s.must(err)
+	var restarts []time.Time
+	for _, c := range calls {
+		if slices.Equal(c.Args, []string{"restart", "kubelet"}) && c.At.After(deleted[0]) {
+			restarts = append(restarts, c.At)
+		}
+	}
+	if len(restarts) != 3 {
+		t.Fatalf("restarts at %v", restarts)
+	}
+	// 3 s and 6 s, less a quarter of jitter
+	for i, least := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
+		pause := restarts[i].Sub(deleted[i])
+		t.Logf("deletion %d, restart %s later", i+1, pause.Round(time.Millisecond))
+		if pause < least {
+			t.Errorf("restart %d came %s after the deletion, wanted at least %s", i+1, pause, least)
+		}
+	}
+}
+
+// Fault 39. A run that has ended well watches nothing any more: who deletes the Node then means it.
+func TestNodeDeletedOnPurposeAfterTheEndStaysDeleted(t *testing.T) {
+	s := tellLive(t, ready())
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	s.sleep(20 * time.Second)
+	if n, err := s.cp.GetNode(s.ctx, "w1"); err == nil {
+		t.Errorf("the Node is back: UID %s", n.UID)
+	}
+	s.nothingRuns("nodejoin", "kubeadm")
+}
+
+// Fault 41. The field's 90 s are 30 s here.
+func TestLateCloudControllerIsWaitedForUntilInitialized(t *testing.T) {
+	s := tellLive(t, external())
+	cloud, err := s.cp.NewCloud()
+	s.must(err)
+	p := s.start(s.node, s.args("--until", "initialized", "--hold", "5s")...)
+	s.must(p.Stderr.WaitFor(s.ctx, "no cloud controller has accepted it yet"))
+	s.sleep(30 * time.Second)
+	select {
+	case <-p.Done():
+		t.Fatalf("ended before there was a cloud controller:\n%s", p.Stderr)
+	default:
+	}
+	s.must(cloud.Start(s.ctx))
+	s.must(p.Stderr.WaitFor(s.ctx, "was deleted"))
+	cloud.Know(s.node)
+	e := p.end().is(0, "Recovered").counts(1, 0, -1, -1)
+	if e.report.Counts.Deletions < 1 || e.report.Counts.KubeletRestarts < 1 {
+		t.Errorf("counts %+v", e.report.Counts)
+	}
+	s.member(e)
+}
+
+// Fault 41, the other half: who asks for less is told what may still come, and it does come.
+func TestSuccessBeforeTheCloudControllerWarnsOfIt(t *testing.T) {
+	s := tellLive(t, external())
+	cloud, err := s.cp.NewCloud()
+	s.must(err)
+	e := s.join(s.args("--hold", "10s")...).is(0, "Joined").counts(1, 0, 0, 0).
+		says("no cloud controller has accepted", "it may still be deleted; --until initialized waits for that")
+	if len(e.report.Warnings) != 1 {
+		t.Errorf("warnings %q", e.report.Warnings)
+	}
+	s.must(cloud.Start(s.ctx))
+	s.must(s.cp.WaitNoNode(s.ctx, "w1"))
+}
+
+// Fault 42. Without anonymous access nobody can read cluster-info, so a bare token is not enough.
+func TestAnonymousAccessOffIsSaidWithTheWayAround(t *testing.T) {
+	s := tell(t, ready())
+	closed, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "closed", APIServerArgs: []string{"--anonymous-auth=false"}})
+	s.must(err)
+	s.cp = closed
+	s.token, err = s.cp.ReadyToken(s.ctx)
+	s.must(err)
+	s.join(s.args("--timeout", "15s", "--hold", "5s")...).is(6, "Unreachable").counts(0, 0, 0, 0).
+		says("does not serve cluster-info", "anonymous access is off", "--discovery-file").within(30 * time.Second)
+	s.must(s.node.WriteFile("/root/discovery.conf", s.cp.DiscoveryFile(s.token), 0o600))
+	s.member(s.join(slices.Concat([]string{"nodejoin", "join", "--discovery-file", "/root/discovery.conf"}, testbed.PreflightArgs())...).
+		is(0, "Joined").counts(1, 0, 0, 0))
+}

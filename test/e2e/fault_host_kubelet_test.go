@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// Fault 25. kubeadm by itself waits four minutes for a kubelet that cannot start, and then does not say why.
+func TestKubeletInACrashLoopIsReportedWithItsLastWords(t *testing.T) {
+	opts := ready()
+	opts.KubeletArgs = []string{"--no-such-flag"}
+	s := tellLive(t, opts)
+	p := s.start(s.node, s.args("--attempt-timeout", "40s")...)
+	s.must(p.Stderr.WaitFor(s.ctx, "that failed"))
+	if d := time.Since(p.began); d > time.Minute {
+		t.Errorf("took %s to say that the kubelet does not start", d)
+	}
+	// the status file is written by a goroutine of its own
+	s.eventually(10*time.Second, func() bool {
+		var r report
+		raw, err := s.node.ReadFile("/run/nodejoin/status.json")
+		return err == nil && json.Unmarshal(raw, &r) == nil && strings.Contains(strings.Join(r.LogTail.Kubelet, "\n"), "unknown flag: --no-such-flag")
+	}, "the kubelet's last words are not in the status file")
+	s.must(s.node.SetKubeletArgs())
+	s.member(p.end().is(0, "Joined").counts(-1, -1, 0, 0).says("kubelet"))
+}
+
+// Fault 25, as the operator finds it when the time is up.
+func TestKubeletThatNeverStartsEndsTheRunWithItsLastWords(t *testing.T) {
+	opts := ready()
+	opts.KubeletArgs = []string{"--no-such-flag"}
+	s := tellLive(t, opts)
+	e := s.join(s.args("--attempt-timeout", "30s", "--timeout", "35s", "--hold", "5s")...).is(7, "JoinFailed").
+		counts(-1, -1, 0, 0).says("waiting for the kubelet to start")
+	if !strings.Contains(strings.Join(e.report.LogTail.Kubelet, "\n"), "unknown flag: --no-such-flag") {
+		t.Errorf("the kubelet's log tail is %q", e.report.LogTail.Kubelet)
+	}
+}
+
+// Fault 40. The kubelet keeps the credentials that it has read; a reset would kill the pods of a healthy Node.
+func TestTornKubeletConfUnderALivingMemberIsRefused(t *testing.T) {
+	s := tellLive(t, ready())
+	s.join(s.args()...).is(0, "Joined")
+	before, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
+	s.must(err)
+	raw, err := s.node.ReadFile("/etc/kubernetes/kubelet.conf")
+	s.must(err)
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", string(raw[:len(raw)/2]), 0o600))
+	s.join(s.args()...).is(10, "Refused").counts(0, 0, 0, 0).says("this machine and its kubelet runs", "restore /etc/kubernetes/kubelet.conf")
+	after, err := s.cp.GetNode(s.ctx, "w1")
+	s.must(err)
+	if after.UID != before.UID || !testbed.Ready(after) {
+		t.Errorf("the Node was disturbed: %+v", after.Status.Conditions)
+	}
+	if n := s.node.KubeadmCount("reset"); n != 0 {
+		t.Errorf("%d resets", n)
+	}
+}
+
+// Fault 43.
+func TestKubeletUnitThatAPersonMustMendEndsTheRun(t *testing.T) {
+	s := tell(t, ready())
+	s.token = testbed.NewToken()
+	s.leftover()
+	for name, c := range map[string]struct {
+		fault testbed.KubeletFault
+		says  []string
+	}{
+		"missing": {testbed.KubeletFault{Missing: true}, []string{`no service "kubelet"`, "install the kubelet"}},
+		"masked":  {testbed.KubeletFault{Masked: true}, []string{`"kubelet" is masked`, "systemctl unmask kubelet"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &story{T: t, ctx: s.ctx, tb: s.tb, cp: s.cp, node: s.node, token: s.token}
+			s.must(s.node.SetKubeletFault(c.fault))
+			s.join(s.args("--timeout", "20s", "--hold", "5s")...).is(3, "HostUnfit").counts(0, 0, 0, 0).says(c.says...).within(10 * time.Second)
+		})
+	}
+}
+
+// Fault 43.
+func TestDisabledKubeletJoinsWithAWarning(t *testing.T) {
+	s := tellLive(t, ready())
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Disabled: true}))
+	e := s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0)
+	if !strings.Contains(strings.Join(e.report.Warnings, "\n"), "will not come back after a reboot") {
+		t.Errorf("warnings %q", e.report.Warnings)
+	}
+	s.member(e)
+}
+
+// Fault 43. The Node is gone and stays away, which alone would be a reason for a reset; but the kubelet was never restarted.
+func TestRestartThatFailsNeverLeadsToAReset(t *testing.T) {
+	s := tellLive(t, ready())
+	s.join(s.args()...).is(0, "Joined")
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Fail: map[string]string{"restart": "Job for kubelet.service failed: dependency missing"}}))
+	p := s.start(s.node, s.args("--timeout", "75s", "--hold", "5s", "--backoff-max", "5s")...)
+	e := p.end().is(7, "JoinFailed").counts(0, 0, 0, 0).says("restarting the kubelet", "dependency missing")
+	if !s.node.Exists("/etc/kubernetes/kubelet.conf") || s.node.KubeadmCount("reset") != 0 {
+		t.Error("the machine was reset")
+	}
+	if e.report.Counts.Deletions > 0 {
+		t.Errorf("a deletion that nobody saw was counted: %+v", e.report.Deletions)
+	}
+	t.Log("once the restart works, the Node is back without a reset")
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{}))
+	s.member(s.join(s.args()...).is(0, "Recovered").counts(0, 0, 1, 0))
+}
+
+// eventually waits for what another process or goroutine is about to do.
+func (s *story) eventually(most time.Duration, done func() bool, otherwise string) {
+	s.Helper()
+	for end := time.Now().Add(most); !done(); {
+		if time.Now().After(end) {
+			s.Fatal(otherwise)
+		}
+		s.sleep(100 * time.Millisecond)
+	}
+}
