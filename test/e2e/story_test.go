@@ -19,30 +19,40 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// nodejoin is the binary under test, built by TestMain as a release is.
+// nodejoin is the binary under test, built by TestMain as a release is. It has no name any more: however this process
+// ends, the kernel removes it.
 var nodejoin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "nodejoin-e2e-")
+	binary, err := buildNodejoin()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintf(os.Stderr, "building nodejoin: %v\n", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	nodejoin = filepath.Join(dir, "nodejoin")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", nodejoin, "./cmd/nodejoin")
-	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building nodejoin: %v\n%s", err, out)
-		return 1
-	}
+	defer binary.Close()
+	nodejoin = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), binary.Fd())
 	if _, err := testbed.Build(context.Background(), os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+func buildNodejoin() (*os.File, error) {
+	dir, err := os.MkdirTemp("", "nodejoin-e2e-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "nodejoin")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/nodejoin")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	return os.Open(path)
 }
 
 // story is a cluster and a machine that is to join it.
