@@ -17,6 +17,7 @@ build: ## Build bin/nodejoin
 
 unit: ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
+	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
 parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
 	cd test && go run ./parts
