@@ -7,7 +7,7 @@ GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit parts e2e test mutants demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test mutants demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,8 @@ build: ## Build bin/nodejoin
 
 unit: ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
+
+schedules: ## Play 10,000 random schedules under virtual time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
 parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
