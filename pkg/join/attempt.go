@@ -26,7 +26,8 @@ func (r *run) reset(ctx context.Context) error {
 	case r.forced:
 		why = "--reset=always"
 	case len(disk.Leftovers) == 0:
-		r.evidence, r.gone, r.own = "", false, ""
+		r.forget()
+		r.own = ""
 		return nil
 	case noCredentials != nil:
 		why = "leftovers of an earlier join, without credentials that load: " + strings.Join(disk.Leftovers, ", ")
@@ -78,7 +79,8 @@ func (r *run) seeReset(err error) error {
 	case err != nil:
 		r.warn(fmt.Sprintf("kubeadm reset failed, but nothing is left on disk: %v", err))
 	}
-	r.forced, r.evidence, r.gone, r.own = false, "", false, ""
+	r.forget()
+	r.forced, r.own = false, ""
 	return nil
 }
 

@@ -59,9 +59,12 @@ func (r *run) giveUp(err error) error {
 		return err
 	}
 	err = fmt.Errorf("%s, but a reset must wait: %s", r.evidence, err.Error()) // not wrapped: it ends no run with credentials
-	r.evidence, r.gone = "", false
+	r.forget()
 	return err
 }
+
+// forget drops what allowed a reset, as a whole: which rule it came from, too.
+func (r *run) forget() { r.evidence, r.gone = "", false }
 
 // judge turns one probe into the next step: done, an end, or a wait.
 func (r *run) judge(d *discovery, p cluster.Probe) (done bool, err error) {

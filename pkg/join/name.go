@@ -89,7 +89,7 @@ func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
 		return err
 	}
 	if r.evidence != "" { // the Node has come back meanwhile
-		r.evidence = ""
+		r.forget()
 		return errLook
 	}
 	return &Error{

@@ -61,7 +61,7 @@ func (s *settling) dead(ctx context.Context) error {
 
 // foreign: the Node has another bootID. Just after a reboot or a takeover that
 // is normal: our kubelet will put ours there. Else somebody else lives there.
-func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
+func (s *settling) foreign(ctx context.Context) error {
 	node := s.last.Node
 	s.enter(Verify)
 	s.uid, s.reached = "", time.Time{}
@@ -70,7 +70,7 @@ func (s *settling) foreign(ctx context.Context, lasting time.Duration) error {
 		return s.cloned(node)
 	}
 	alive := node.Ready == "True" || node.Ready == "False"
-	patient := lasting < statusPatience && (!other || !alive || time.Since(s.newborn) < statusPatience)
+	patient := s.lasting(s.since) < statusPatience && (!other || !alive || time.Since(s.newborn) < statusPatience)
 	switch {
 	case s.joining:
 	case alive && !patient:

@@ -217,7 +217,7 @@ func (s *settling) step(ctx context.Context) (held bool, err error) {
 	case dead:
 		return false, s.dead(ctx)
 	case foreign:
-		return false, s.foreign(ctx, s.lasting(s.since))
+		return false, s.foreign(ctx)
 	case refused:
 		return false, s.refusedKubelet(ctx)
 	case silent:
