@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// repeat thins out a wait that goes on.
+// repeat thins out one wait of the present phase.
 type repeat struct {
-	message string
-	next    time.Time
-	gap     time.Duration
+	next     time.Time
+	gap      time.Duration
+	changing bool // it was another one when it was last told: one more change can wait
 }
 
 // enter begins a phase, which ends the one before it.
@@ -23,7 +23,7 @@ func (r *run) enter(p Phase) {
 	r.mu.Lock()
 	r.report.Phase = p
 	r.mu.Unlock()
-	r.waiting = repeat{}
+	r.waiting = nil
 }
 
 // clock adds the time since the last call to the attempt's present phase.
@@ -48,25 +48,37 @@ func (r *run) phaseTime(p Phase) *PhaseTime {
 
 // say reports one transition.
 func (r *run) say(severity Severity, message, hint string) {
-	r.waiting = repeat{}
+	r.waiting = nil
 	r.tell(Event{Severity: severity, Message: message, Hint: hint})
 }
 
 // wait reports what is in the way just now. Said again it is the same wait,
-// told ever more seldom. It is also what the deadline will find.
+// told ever more seldom. Another cause, or another wait, is told at once; those
+// that change all the time are thinned out like the rest. It is also what the
+// deadline will find.
 func (r *run) wait(obstacle Error) {
 	r.obstacle = &obstacle
-	message := obstacle.Message
-	now := time.Now()
+	said, now := obstacle.Error(), time.Now()
+	w, known := r.waiting[obstacle.Message]
+	changed := said != r.said
 	switch {
-	case message != r.waiting.message:
-		r.waiting = repeat{message: message, gap: repeatFirst, next: now.Add(repeatFirst)}
-		r.tell(Event{Severity: Info, Message: "waiting: " + obstacle.Error(), Hint: obstacle.Hint})
-	case !now.Before(r.waiting.next):
-		r.waiting.gap = min(2*r.waiting.gap, repeatMax)
-		r.waiting.next = now.Add(r.waiting.gap)
-		r.tell(Event{Severity: Info, Message: "still waiting: " + obstacle.Error(), Hint: obstacle.Hint, Repeat: true})
+	case !known:
+		w = &repeat{gap: repeatFirst}
+		if r.waiting == nil {
+			r.waiting = map[string]*repeat{}
+		}
+		r.waiting[obstacle.Message] = w
+	case !now.Before(w.next):
+		w.gap = min(2*w.gap, repeatMax)
+	case !changed || w.changing:
+		return
 	}
+	w.next, w.changing, r.said = now.Add(w.gap), known && changed, said
+	e := Event{Severity: Info, Message: "waiting: " + said, Hint: obstacle.Hint}
+	if known && !changed {
+		e.Message, e.Repeat = "still "+e.Message, true
+	}
+	r.tell(e)
 }
 
 func (r *run) tell(e Event) {

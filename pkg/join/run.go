@@ -54,9 +54,10 @@ type run struct {
 	mu     sync.Mutex // guards what emit uses
 	report Report
 
-	answered bool   // an API server has answered usefully in this run
-	obstacle *Error // what is in the way just now: at the deadline, what it was
-	waiting  repeat
+	answered bool               // an API server has answered usefully in this run
+	obstacle *Error             // what is in the way just now: at the deadline, what it was
+	waiting  map[string]*repeat // the waits of the present phase, by message
+	said     string             // the last of them, as it was told
 
 	lastErr error // of the last attempt that failed
 
