@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	"k8s.io/cluster-bootstrap/token/jws"
@@ -364,4 +365,23 @@ func DiscoveryFileCA(path string) ([]byte, error) {
 		return nil, err
 	}
 	return dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority)
+}
+
+// HoldsSecret reports whether a discovery file has credentials in it: more than
+// the names of other files. One that cannot be read has none to anybody's eyes.
+func HoldsSecret(path string) bool {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	config, err := clientcmd.Load(raw)
+	if err != nil {
+		return false
+	}
+	for _, user := range config.AuthInfos {
+		if user.Token != "" || user.Password != "" || len(user.ClientKeyData) > 0 {
+			return true
+		}
+	}
+	return false
 }

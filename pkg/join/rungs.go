@@ -118,10 +118,11 @@ func (s *settling) refusedKubelet(ctx context.Context) error {
 	var said opinion
 	select {
 	case said = <-s.second:
-		s.second = nil
+		s.second, s.pause = nil, said.pause
+		s.asked = time.Now()
 	default:
-		if s.second == nil && time.Since(s.asked) >= tokenCheck {
-			s.asked, s.second = time.Now(), s.askSecond(ctx)
+		if s.second == nil && time.Since(s.asked) >= max(tokenCheck, s.pause) {
+			s.second = s.askSecond(ctx)
 		}
 		return nil
 	}
@@ -141,8 +142,9 @@ func (s *settling) refusedKubelet(ctx context.Context) error {
 
 // opinion is what the same server says when it is asked with the token.
 type opinion struct {
-	lost     bool // it takes the token, and our Node is gone or dead
-	stranger bool // it is not the token's cluster
+	lost     bool          // it takes the token, and our Node is gone or dead
+	stranger bool          // it is not the token's cluster
+	pause    time.Duration // for which it asks to be left alone
 }
 
 // askSecond gets a second opinion. It takes a goroutine, since the token's
@@ -159,6 +161,7 @@ func (s *settling) askSecond(ctx context.Context) <-chan opinion {
 			return
 		}
 		proof := s.w.Probe(ctx, token, s.bearer(token))
+		said.pause = proof.RetryAfter
 		if len(proof.CA) == 0 {
 			return
 		}
@@ -167,6 +170,7 @@ func (s *settling) askSecond(ctx context.Context) <-chan opinion {
 		}
 		same := &cluster.Credentials{Server: s.creds.Server, CA: proof.CA, NodeName: s.creds.NodeName}
 		seen := s.w.AskWithToken(ctx, same, s.bearer(token))
+		said.pause = seen.RetryAfter
 		said.lost = seen.Answer == cluster.Absent || seen.Answer == cluster.Present && seen.Node.Ready == "Unknown"
 	})
 	return answer

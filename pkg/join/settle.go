@@ -48,6 +48,7 @@ type settling struct {
 
 	twin   twin
 	asked  time.Time      // when the token was last shown while the kubelet is refused
+	pause  time.Duration  // for which the API server wanted to be left alone then
 	second <-chan opinion // of the one who was asked; nil: nobody was
 	asking sync.WaitGroup
 	taken  time.Time // since when it was taken throughout, our Node gone or dead

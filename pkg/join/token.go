@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/child"
+	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -91,15 +92,14 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 // warnExposed: what everybody can read is no secret any more. A member's files
 // are not looked at.
 func (r *run) warnExposed() {
-	files := map[string]string{"--token-file": r.Token.File}
-	if r.static != "" {
-		files["--config"] = r.ConfigFile
-	}
-	for flag, path := range files {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
-			r.warn(fmt.Sprintf("%s: everybody on this machine can read the token in %q (mode %04o): `chmod 600` it", flag, path, info.Mode().Perm()))
+	warn := func(flag, what, path string, holds func(path string) bool) {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 && holds(path) {
+			r.warn(fmt.Sprintf("%s: everybody on this machine can read the %s in %q (mode %04o): `chmod 600` it", flag, what, path, info.Mode().Perm()))
 		}
 	}
+	warn("--token-file", "token", r.Token.File, func(string) bool { return true })
+	warn("--config", "token", r.ConfigFile, func(string) bool { return r.static != "" || r.TLSBootstrapToken != "" })
+	warn("--discovery-file", "credentials", r.DiscoveryFile, cluster.HoldsSecret)
 }
 
 // readStdin gives up with ctx: a terminal where nobody types blocks for ever.
