@@ -46,11 +46,15 @@ func (f *Failure) Error() string {
 			said += ", last word: " + f.reason
 		}
 	case len(f.Checks) > 0:
-		var checks []string
+		var first, then []string // those that decide come first: there may be no room for all
 		for _, c := range f.Checks {
-			checks = append(checks, c.Name+": "+c.Message)
+			if c.kind() == f.Kind() {
+				first = append(first, c.Name+": "+c.Message)
+			} else {
+				then = append(then, c.Name+": "+c.Message)
+			}
 		}
-		said = strings.Join(checks, "; ")
+		said = strings.Join(append(first, then...), "; ")
 	case f.reason != "":
 		said = f.reason
 	case f.Err != nil:
@@ -83,6 +87,19 @@ var (
 	// klog's header, e.g. "W1123 12:04:41.977908   19148 cleanupnode.go:74] ".
 	klogHeader = regexp.MustCompile(`^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]+\] `)
 )
+
+var (
+	colour = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`)
+	// The report of the system verification is a key in white and a value in green, in yellow (an option that is not there) or
+	// in red (k8s.io/system-validators report.go).
+	verified = regexp.MustCompile(`^\x1b\[0;37m[^\x1b]*\x1b\[0m: \x1b\[0;3[23]m`)
+)
+
+// withoutColour makes plain text of a line, for people and, before that, for the redactor. listing tells a line of the system
+// verification that finds nothing wrong: forty of them would leave no room for what did go wrong.
+func withoutColour(line string) (plain string, listing bool) {
+	return colour.ReplaceAllString(line, ""), verified.MatchString(line)
+}
 
 // afterError is what kubeadm prints after its last word.
 const afterError = "To see the stack trace of this error"

@@ -16,7 +16,9 @@ func failed(t testing.TB, output string) *Failure {
 	t.Helper()
 	said := transcript{}
 	for line := range strings.Lines(output) {
-		said.add(strings.TrimSuffix(line, "\n"))
+		if plain, listing := withoutColour(strings.TrimSuffix(line, "\n")); !listing {
+			said.add(plain)
+		}
 	}
 	return said.failure("kubeadm join", 1, &exec.ExitError{})
 }
@@ -36,6 +38,7 @@ func TestFailuresOfRealKubeadm(t *testing.T) {
 		phase       string
 		error, hint string // parts of them
 	}{
+		"verification": {Unfit, "preflight", "SystemVerification: missing required cgroups: memory", "--ignore-preflight-errors=SystemVerification"},
 		"preflight":    {Unfit, "preflight", "CRI: could not connect to the container runtime", "install the kubelet"},
 		"leftovers":    {Unfit, "preflight", "FileAvailable--etc-kubernetes-kubelet.conf: /etc/kubernetes/kubelet.conf already exists; ", "install the kubelet"},
 		"pin":          {Pin, "preflight", "are pinned", "--discovery-token-ca-cert-hash"},

@@ -115,8 +115,11 @@ func (k Kubeadm) run(ctx context.Context, args ...string) error {
 		Args:  args,
 		Grace: k.Grace,
 		Line: func(line string) {
-			line = redact(line)
-			said.add(line)
+			plain, listing := withoutColour(line)
+			line = redact(plain)
+			if !listing {
+				said.add(line)
+			}
 			if k.Line != nil {
 				k.Line(line)
 			}

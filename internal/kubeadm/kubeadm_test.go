@@ -90,3 +90,40 @@ func TestADeadlineEndsKubeadmAndIsSaid(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", err, want)
 	}
 }
+
+// The system verification prints some forty lines in colour, all of them good but the one that matters.
+func TestTheTailIsWorthReading(t *testing.T) {
+	file, err := filepath.Abs(filepath.Join(corpus, "verification.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	k := Kubeadm{Path: script(t, "cat "+file+"; exit 1"), Line: func(l string) { lines = append(lines, l) }}
+	var f *Failure
+	if !errors.As(k.Join(t.Context(), "c", nil), &f) {
+		t.Fatal("no failure")
+	}
+	tail := strings.Join(f.Tail, "\n")
+	for _, want := range []string{
+		"[preflight] Running pre-flight checks", "Printing the output from the verification:", "CGROUPS_MEMORY: missing", "[WARNING Hostname]: ", "[ERROR CRI]: ",
+		"[ERROR SystemVerification]: missing required cgroups: memory", "error execution phase preflight",
+	} {
+		if !strings.Contains(tail, want) {
+			t.Errorf("no %q in the tail", want)
+		}
+	}
+	if strings.Contains(tail, "CONFIG_") || strings.Contains(tail, ": enabled") || strings.Contains(tail+strings.Join(lines, ""), "\x1b") {
+		t.Errorf("the tail:\n%q", f.Tail)
+	}
+	if whole := strings.Count(read(t, "verification"), "\n"); len(lines) != whole || !slices.Contains(lines, "CONFIG_NET_NS: enabled") {
+		t.Errorf("%d of %d lines are passed on", len(lines), whole)
+	}
+}
+
+func TestColoursDoNotHideASecret(t *testing.T) {
+	k := Kubeadm{Path: script(t, `printf 'token abcdef.\033[0;31m0123456789\033[0mabcdef\n'; exit 1`)}
+	var f *Failure
+	if err := k.Join(t.Context(), "c", nil); !errors.As(err, &f) || f.Tail[0] != "token abcdef.[redacted]" {
+		t.Errorf("got %q", f.Tail)
+	}
+}
