@@ -192,16 +192,19 @@ func (r *run) awaitRequest(ctx context.Context) error {
 			return fmt.Errorf("asking for our certificate request: %w", err)
 		case request == nil, !unit.Active && !request.Own:
 			return nil // with the process went the key, unless it is on disk
-		case request.Denied && r.denied != request.Name:
-			r.denied = request.Name
-			return fmt.Errorf("certificate request %s of Node %q was denied: %s", request.Name, r.name, request.Message)
 		case request.Denied:
+			before := r.denied
+			if r.denied = r.denial(request); r.denied != before {
+				return errors.New(r.denied)
+			}
 			return nil
 		case request.Pending:
-			r.wait(Error{
-				Reason: JoinFailed, Message: fmt.Sprintf("certificate request %s of Node %q is pending", request.Name, r.name),
-				Hint: fmt.Sprintf("approve it with `kubectl certificate approve %s`, or see why nothing approves it", request.Name),
-			})
+			hint := fmt.Sprintf("approve it with `kubectl certificate approve %s`, or see why nothing approves it", request.Name)
+			if request.Before != nil {
+				r.denied = r.denial(request.Before)
+				hint += "; before it, " + r.denied
+			}
+			r.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("certificate request %s of Node %q is pending", request.Name, r.name), Hint: hint})
 		case !request.Own:
 			return nil // issued long ago, for an earlier key
 		case issued.IsZero():
@@ -213,4 +216,8 @@ func (r *run) awaitRequest(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+func (r *run) denial(request *cluster.Request) string {
+	return fmt.Sprintf("certificate request %s of Node %q was denied: %s", request.Name, r.name, request.Message)
 }

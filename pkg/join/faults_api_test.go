@@ -74,5 +74,39 @@ func TestDeniedRequestIsNamedAtTheDeadline(t *testing.T) {
 		if !strings.Contains(r.FirstError, "csr-1") || !strings.Contains(r.FirstError, "not on this network") {
 			s.t.Errorf("first error %q", r.FirstError)
 		}
+		if !strings.Contains(r.Hint, "certificate request csr-1 ") || !strings.Contains(r.Hint, "was denied: not on this network") {
+			s.t.Errorf("at the deadline the hint is %q, the message %q", r.Hint, r.Message)
+		}
+	})
+}
+
+// Fault 23. The kubelet asks again after each denial: whoever approves the new request should know of the old one.
+func TestPendingRequestTellsOfTheDeniedOneBefore(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = 2*time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.disk.Leftovers = []string{"/etc/kubernetes/bootstrap-kubelet.conf"}
+		s.running = true
+		s.request = &cluster.Request{Name: "csr-2", Pending: true, Before: &cluster.Request{Name: "csr-1", Denied: true, Message: "not on this network"}}
+		r, err := start()
+		wanted{reason: JoinFailed}.check(s.t, r, err)
+		for _, want := range []string{"csr-1", "was denied: not on this network", "kubectl certificate approve csr-2"} {
+			if !strings.Contains(r.Hint, want) {
+				s.t.Errorf("hint %q does not say %q", r.Hint, want)
+			}
+		}
+	})
+}
+
+// Fault 23. What was denied once is no excuse for what fails after the certificate has come.
+func TestDenialIsForgottenWithTheCertificate(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = 2*time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.disk.Leftovers = []string{"/etc/kubernetes/bootstrap-kubelet.conf"}
+		s.running, s.policy = true, true
+		s.request = &cluster.Request{Name: "csr-2", Pending: true, Before: &cluster.Request{Name: "csr-1", Denied: true, Message: "not on this network"}}
+		s.after(20*time.Second, func() { s.joined(); s.node = nil })
+		r, err := start()
+		wanted{reason: JoinFailed, joins: -1, resets: -1, restarts: -1}.check(s.t, r, err)
+		if strings.Contains(r.Hint+r.Message, "denied") {
+			s.t.Errorf("message %q, hint %q", r.Message, r.Hint)
+		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
@@ -76,6 +77,9 @@ func (r *run) deadline(last error) *Error {
 		e.Err = last
 	default:
 		e.Err = r.lastErr
+	}
+	if e.Reason == JoinFailed && r.denied != "" && !strings.Contains(e.Hint, r.denied) {
+		e.Hint = strings.TrimPrefix(e.Hint+"; "+r.denied, "; ")
 	}
 	e.Message = fmt.Sprintf("no member after %s: %s", r.Timeout, e.Message)
 	return &e

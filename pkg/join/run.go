@@ -65,7 +65,7 @@ type run struct {
 	gone      bool   // it is (b)
 	goneSpent bool   // evidence (b) has been used: once a run
 	forced    bool   // --reset=always has not been done yet
-	denied    string // name of the denied certificate request that was reported
+	denied    string // what was said of the denied certificate request that was seen last
 	clockSaid bool   // that the clocks differ
 
 	seen    map[string]time.Time // Nodes that were ours, by UID, when first seen

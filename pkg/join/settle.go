@@ -61,6 +61,7 @@ type settling struct {
 func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-chan error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &settling{run: r, creds: creds, since: time.Now(), joining: back != nil}
+	r.denied = "" // one was granted
 	defer func() {
 		cancel()
 		s.asking.Wait()

@@ -181,7 +181,7 @@ func TestDeniedCertificateRequestsFailTheRunAndAreNamed(t *testing.T) {
 		}
 	}
 	e := p.end().is(7, "JoinFailed").says("certificate request csr-", "was denied: decided by the testbed")
-	if last := e.report.Message + e.report.LastError; !strings.Contains(last, "denied") {
+	if last := e.report.Message + e.report.Hint; !strings.Contains(last, "certificate request csr-") || !strings.Contains(last, "was denied: decided by the testbed") {
 		t.Errorf("the report does not end with the denial: %s", last)
 	}
 }
