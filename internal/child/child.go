@@ -25,6 +25,10 @@ const (
 	// drain is how long output is still read after the program has ended. By then every process of its group is dead;
 	// only one that left the group can still hold the pipe, and nothing it says is an answer to what was asked.
 	drain = time.Second
+
+	// unkillable is how long a program may take to end after SIGKILL. Most are gone at once, one with much memory or on a slow
+	// disk takes a second. With DefaultGrace that is 9 s, within those 10 s.
+	unkillable = 4 * time.Second
 )
 
 // Cmd is one program to run.
@@ -60,9 +64,15 @@ func Environ() []string {
 // could not be started, and context.Cause(ctx) if ctx ended first: then the whole process group got SIGTERM and,
 // after c.Grace, SIGKILL. Processes of the group that are left when the program has ended are killed. If this process
 // dies, the program gets SIGKILL: nobody is left to be harder with one that ignores SIGTERM.
+//
+// It is a *StuckError, which wraps context.Cause(ctx), if the program is still there 4 s after SIGKILL. Until it is gone
+// nothing with the same c.Path is started: Run returns a *StuckError at once.
 func Run(ctx context.Context, c Cmd) (int, error) {
 	if ctx.Err() != nil {
 		return -1, context.Cause(ctx)
+	}
+	if err := alone(c.Path); err != nil {
+		return -1, err
 	}
 	// Pdeathsig is sent when the thread that forked dies, not the process: the thread must live as long as the child.
 	runtime.LockOSThread()
@@ -97,7 +107,13 @@ func Run(ctx context.Context, c Cmd) (int, error) {
 	}()
 
 	pid := cmd.Process.Pid
-	stopped := await(ctx, pid, c.Grace)
+	stopped, ended := await(ctx, pid, c.Grace)
+	if !ended {
+		leave(c.Path, pid, cmd.Wait)
+		_ = out.SetReadDeadline(time.Now())
+		<-read
+		return -1, &StuckError{Path: c.Path, PID: pid, cause: context.Cause(ctx)}
+	}
 	// The program has ended but is not reaped yet, so its number cannot belong to another group.
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 	err = cmd.Wait()
@@ -115,30 +131,34 @@ func Run(ctx context.Context, c Cmd) (int, error) {
 	}
 }
 
-// await returns when the program has ended, unreaped; stopped tells that ctx ended first.
-func await(ctx context.Context, pid int, grace time.Duration) (stopped bool) {
-	ended := make(chan struct{})
+// await returns when the program has ended, unreaped, or cannot be ended; stopped tells that ctx ended first.
+func await(ctx context.Context, pid int, grace time.Duration) (stopped, ended bool) {
+	end := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(end)
 		for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
 	}()
 	select {
-	case <-ended:
-		return false
+	case <-end:
+		return false, true
 	case <-ctx.Done():
 	}
 	if grace <= 0 {
 		grace = DefaultGrace
 	}
-	_ = syscall.Kill(-pid, syscall.SIGTERM)
-	hard := time.NewTimer(grace)
-	defer hard.Stop()
-	select {
-	case <-ended:
-	case <-hard.C:
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
-		<-ended
+	for _, step := range []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, unkillable}} {
+		_ = syscall.Kill(-pid, step.signal)
+		hard := time.NewTimer(step.wait)
+		defer hard.Stop()
+		select {
+		case <-end:
+			return true, true
+		case <-hard.C:
+		}
 	}
-	return true
+	return true, false
 }

@@ -1,23 +1,49 @@
 package child
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestMain also plays a nodejoin that is killed while its child runs: see TestTheChildDoesNotOutliveUs.
+// TestMain also plays a nodejoin that is killed while its child runs (see TestTheChildDoesNotOutliveUs), a child that does not
+// end, and the debugger that keeps it (see TestAProgramThatCannotBeKilled).
 func TestMain(m *testing.M) {
+	switch os.Getenv("CHILD_TEST_PLAY") {
+	case "the stuck":
+		signal.Ignore(syscall.SIGTERM)
+		_ = unix.Prctl(unix.PR_SET_PTRACER, ^uintptr(0), 0, 0, 0) // any may trace it; without Yama nobody has to ask
+		fmt.Println(os.Getpid())
+		time.Sleep(time.Minute)
+		os.Exit(0)
+	case "the debugger":
+		pid, _ := strconv.Atoi(os.Args[1])
+		runtime.LockOSThread()
+		if err := unix.PtraceSeize(pid); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("seized")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
 	if file := os.Getenv("CHILD_TEST_PIDFILE"); file != "" {
 		_, _ = Run(context.Background(), Cmd{Path: "sh", Args: []string{"-c", `echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 60`, file}})
 		os.Exit(0)
@@ -171,6 +197,75 @@ func TestTheChildDoesNotOutliveUs(t *testing.T) {
 	_ = us.Process.Kill()
 	_ = us.Wait()
 	gone(t, pid)
+}
+
+// A process in uninterruptible sleep is dead only when the kernel lets go of it. One whose debugger does not wait for it is just
+// as deaf to SIGKILL in its parent's eyes, and needs neither root nor a broken disk.
+func TestAProgramThatCannotBeKilled(t *testing.T) {
+	t.Parallel()
+	why := errors.New("told to stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var let func()
+	pid, late := 0, false
+	c := Cmd{Path: os.Args[0], Env: append(os.Environ(), "CHILD_TEST_PLAY=the stuck"), Grace: 50 * time.Millisecond}
+	c.Line = func(l string) {
+		if pid, _ = strconv.Atoi(l); pid > 0 {
+			let = seize(t, pid)
+			cancel(why)
+		}
+		late = late || ctx.Err() == nil
+	}
+	start := time.Now()
+	code, err := Run(ctx, c)
+	took := time.Since(start)
+	var stuck *StuckError
+	if code != -1 || !errors.As(err, &stuck) || !errors.Is(err, why) || stuck.PID != pid || late {
+		t.Fatalf("got %d, %v", code, err)
+	}
+	if want := fmt.Sprintf("process %d (%s) cannot be killed", pid, filepath.Base(os.Args[0])); !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q, want %q in it", err, want)
+	}
+	if took > unkillable+20*time.Second {
+		t.Errorf("gave up after %s", took)
+	}
+
+	mark := filepath.Join(t.TempDir(), "mark")
+	again := Cmd{Path: os.Args[0], Args: []string{"-test.run=^$", "-test.outputdir=" + filepath.Dir(mark), "-test.trace=mark"}}
+	if _, err := Run(t.Context(), again); !errors.As(err, &stuck) || stuck.PID != pid {
+		t.Errorf("a second one beside the first: %v", err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("it was started")
+	}
+	if _, err := Run(t.Context(), sh("exit 0")); err != nil {
+		t.Errorf("another program: %v", err)
+	}
+	let()
+	eventually(t, "the next one to be started", func() bool { _, err := Run(t.Context(), again); return err == nil })
+}
+
+// seize has a debugger take hold of a process; let ends the debugger.
+func seize(t *testing.T, pid int) (let func()) {
+	debugger := exec.Command(os.Args[0], strconv.Itoa(pid))
+	debugger.Env = append(os.Environ(), "CHILD_TEST_PLAY=the debugger")
+	in, err := debugger.StdinPipe()
+	if err != nil {
+		t.Error(err)
+	}
+	out, err := debugger.StdoutPipe()
+	if err == nil {
+		err = debugger.Start()
+	}
+	if err != nil {
+		t.Error(err)
+		return func() {}
+	}
+	if said, _ := bufio.NewReader(out).ReadString('\n'); said != "seized\n" {
+		t.Errorf("the debugger says %q", said)
+	}
+	let = sync.OnceFunc(func() { in.Close(); _ = debugger.Wait() })
+	t.Cleanup(let)
+	return let
 }
 
 func TestALongLineIsCutWhereNoTokenCanBeHalf(t *testing.T) {

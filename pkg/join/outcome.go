@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodejoin/nodejoin/internal/child"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -21,18 +22,23 @@ func isTerminal(err error) bool {
 // *Error with the reason that stands in the contract.
 func (r *run) conclude(ctx context.Context, err error) error {
 	var terminal *Error
-	var child *kubeadm.Failure
+	var failure *kubeadm.Failure
+	var stuck *child.StuckError
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil && errors.As(err, &child): // whatever it said when it was ended
+	case ctx.Err() != nil && errors.As(err, &failure): // whatever it said when it was ended
 	case errors.As(err, &terminal):
 		return r.redacted(terminal)
 	}
 	switch {
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDeadline):
+		why := context.Cause(ctx)
+		if errors.As(err, &stuck) {
+			why = fmt.Errorf("%w: %w", why, stuck)
+		}
 		return &Error{
-			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s", r.report.Phase), Err: context.Cause(ctx),
+			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s", r.report.Phase), Err: why,
 			Hint: "run nodejoin again to go on: it begins with what is on this machine now",
 		}
 	case ctx.Err() != nil:
