@@ -107,6 +107,8 @@ func (m *machine) DiscoveryCA() ([]byte, error) {
 
 // OtherMachine: the system's UUID is the firmware's and tells machines apart;
 // where the firmware has none, the kubelet reports the machine ID in its place.
+// A clone that has the original's name and machine ID, and no UUID of its own,
+// cannot be told from the original after a reboot: its kubelet takes the Node over.
 func (m *machine) OtherMachine(n cluster.Node) bool {
 	if m.identity.SystemUUID != "" && n.SystemUUID != "" {
 		return !strings.EqualFold(m.identity.SystemUUID, n.SystemUUID)
