@@ -43,6 +43,8 @@ var (
 	hidden = regexp.MustCompile(`^\s*"?(token|password|client-key-data)"?:\s*"?[A-Za-z0-9+/=.]*` + fuzzSecret)
 )
 
+var caData = regexp.MustCompile(`(certificate-authority-data: ).*`)
+
 // kubeconfigs are files as kubeadm and the kubelet write them, and what becomes of them on a bad day.
 func kubeconfigs(ca, cert, key []byte) map[string]string {
 	b64 := base64.StdEncoding.EncodeToString
@@ -72,6 +74,16 @@ func kubeconfigs(ca, cert, key []byte) map[string]string {
 		"JSON":               `{"apiVersion":"v1","kind":"Config","users":[{"name":"u","user":{"token":"` + fuzzSecret + `"}}]}`,
 		"bad JSON":           `{"apiVersion":"v1","kind":"Config","users":[{"name":"u","user":{"token":"` + fuzzSecret + `"}`,
 		"zeroes":             strings.Repeat("\x00", 512), // after a crash, on some file systems
+	}
+	// What kubeadm, the kubelet and kubeadm's cluster-info really said; the token of the second is ours to look for.
+	for _, name := range []string{"kubelet.conf", "bootstrap-kubelet.conf", "cluster-info.conf"} {
+		raw, err := os.ReadFile(filepath.Join("testdata/v1.37.2", name))
+		if err != nil {
+			panic(err)
+		}
+		files[name] = strings.NewReplacer("/var/lib/kubelet/pki/kubelet-client-current.pem", pairHere, "0123456789abcdef", fuzzSecret,
+			"https://10.77.0.10:6443", "https://10.0.0.1:6443").Replace(string(raw))
+		files[name+", with a CA that answers"] = caData.ReplaceAllString(files[name], "${1}"+b64(ca))
 	}
 	whole := files["with data inside"]
 	files["torn"] = whole[:len(whole)*2/3]
@@ -125,9 +137,8 @@ func FuzzClusterInfo(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	info := "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    certificate-authority-data: " +
-		base64.StdEncoding.EncodeToString(own) + "\n    server: " + serverHere + "\ncontexts: null\ncurrent-context: \"\"\npreferences: {}\nusers: null\n"
 	ca, cert, key := fuzzPair(f)
+	info := strings.Replace(kubeconfigs(own, cert, key)["cluster-info.conf, with a CA that answers"], "https://10.0.0.1:6443", serverHere, 1)
 	for _, pinned := range []bool{true, false} {
 		for _, signature := range []string{signatureHere, "", signatureHere + "AAA", "eyJhbGciOiJub25lIn0..", "..", "x" + signatureHere} {
 			f.Add(info, signature, pinned)

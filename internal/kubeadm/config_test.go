@@ -221,6 +221,18 @@ func TestDocumentsWithNothingInThemAreLeftOut(t *testing.T) {
 
 func FuzzParseConfig(f *testing.F) {
 	f.Add(whole)
+	// As `kubeadm config print join-defaults` and `kubeadm config migrate` write it.
+	for _, name := range []string{"join-defaults", "join-and-kubelet", "file-discovery"} {
+		b, err := os.ReadFile(filepath.Join(corpus, name+".yaml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		b = bytes.ReplaceAll(b, []byte("/etc/kubernetes/discovery.conf"), []byte("config_test.go")) // a file that is there
+		if c, err := ParseConfig(name, b); err != nil || c.Options().TLSBootstrapToken != "" && name != "file-discovery" {
+			f.Fatalf("%s: %v", name, err)
+		}
+		f.Add(string(b))
+	}
 	f.Add("apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery: {bootstrapToken: {token: " + token + ", apiServerEndpoint: \"1.2.3.4:6443\", unsafeSkipCAVerification: true}}\n")
 	f.Add("--- # c\n{\"kind\": \"JoinConfiguration\", \"apiVersion\": \"kubeadm.k8s.io/v1beta3\"}\n---\n")
 	f.Fuzz(func(t *testing.T, text string) {
