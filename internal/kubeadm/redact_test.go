@@ -140,7 +140,7 @@ func FuzzRedactor(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(b), token, string(b), byte(i))
+		f.Add(string(b), token, "", byte(i))
 	}
 	f.Fuzz(func(t *testing.T, before, secret, after string, form byte) {
 		secret = strings.TrimSpace(strings.ToValidUTF8(secret, "\uFFFD"))

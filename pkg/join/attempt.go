@@ -29,6 +29,8 @@ func (r *run) reset(ctx context.Context) error {
 		r.forget()
 		r.own = ""
 		return nil
+	case unreadable(noCredentials):
+		return noCredentials
 	case noCredentials != nil:
 		why = "leftovers of an earlier join, without credentials that load: " + strings.Join(disk.Leftovers, ", ")
 	case why == "":

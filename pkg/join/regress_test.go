@@ -9,10 +9,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -575,4 +577,43 @@ func TestOneAttemptIsBoundedOnce(t *testing.T) {
 			t.Errorf("attempt 1 took %s with --attempt-timeout 6m", d)
 		}
 	})
+}
+
+// The kubelet's request comes while the name is waited for, after it was looked for.
+func TestRequestThatComesDuringTheWaitForTheNameIsNotThrownAway(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready, s.running = true, true
+		s.disk = host.Disk{Leftovers: []string{"/etc/kubernetes/pki/ca.crt"}}
+		s.addNode("boot-before")
+		s.after(10*time.Second, func() { s.request = &cluster.Request{Name: "csr-1", Pending: true} })
+		s.after(30*time.Second, func() { s.node.Ready = "Unknown" })
+		s.after(2*time.Minute, func() { // approved
+			s.request = nil
+			s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: "w1"}
+			s.startKubelet()
+		})
+		r, err := start()
+		t.Log(s.log)
+		if err != nil || r.Counts.Resets > 0 {
+			t.Errorf("%d resets; %v", r.Counts.Resets, err)
+		}
+	})
+}
+
+type brokenDisk struct{ *sim }
+
+func (brokenDisk) Credentials() (*cluster.Credentials, error) {
+	return nil, &fs.PathError{Op: "read", Path: kubeletConf, Err: syscall.EIO}
+}
+
+// A disk that gives read errors is no machine without credentials.
+func TestCredentialsThatCannotBeReadAreNoReasonForAReset(t *testing.T) {
+	simulateWorld(t, func(c *Config) { c.Timeout, c.Hold = 10*time.Minute, 0 }, func(s *sim) world { return brokenDisk{s} },
+		func(s *sim) { s.joined(); s.stopKubelet() },
+		func(r Report, err error) {
+			wanted{reason: JoinFailed}.check(t, r, err)
+			if !strings.Contains(r.Message, "input/output error") {
+				t.Errorf("message %q", r.Message)
+			}
+		})
 }

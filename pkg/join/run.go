@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -163,7 +164,12 @@ func (r *run) look(ctx context.Context) error {
 		return err
 	}
 	creds, err := r.w.Credentials()
-	if err != nil || r.forced || r.evidence != "" {
+	switch {
+	case r.forced || r.evidence != "":
+		return errJoin
+	case unreadable(err):
+		return err
+	case err != nil:
 		return errJoin
 	}
 	if err := r.sameCluster(creds.CA); err != nil {
@@ -177,6 +183,12 @@ func (r *run) look(ctx context.Context) error {
 		r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
 	}
 	return r.settle(ctx, creds, nil)
+}
+
+// unreadable: a disk that gives errors may hold good credentials (rule 2a).
+func unreadable(err error) bool {
+	var failed *fs.PathError
+	return errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // try is one attempt: prove the cluster, see that our name is free, reset if
@@ -200,8 +212,14 @@ func (r *run) try(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	began = time.Now()
 	if target, err = r.awaitName(ctx, target, false); err != nil {
 		return err
+	}
+	if time.Since(began) > probeSilent { // the kubelet may have asked meanwhile
+		if err := r.awaitRequest(ctx); err != nil {
+			return err
+		}
 	}
 	r.begin()
 	defer func() { r.end(err) }()
