@@ -125,7 +125,7 @@ func newTransport(tlsConfig *tls.Config) *http.Transport {
 }
 
 func restClient(server string, transport http.RoundTripper, token, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
-	client, err := rest.RESTClientFor(&rest.Config{
+	config := &rest.Config{
 		Host:        server,
 		APIPath:     apiPath,
 		BearerToken: token,
@@ -136,7 +136,14 @@ func restClient(server string, transport http.RoundTripper, token, apiPath strin
 			GroupVersion:         &gv,
 			NegotiatedSerializer: codecs.WithoutConversion(),
 		},
-	})
+	}
+	over, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for %q: %w", server, err)
+	}
+	// A redirect may lead anywhere, also away from TLS, and the token would go there too. No API server sends one.
+	over.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client, err := rest.RESTClientForConfigAndClient(config, over)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for %q: %w", server, err)
 	}

@@ -179,10 +179,7 @@ func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe)
 		err = errors.New("it has no kubeconfig in it")
 		return nil, Probe{Verdict: NotServed, Err: fmt.Errorf("getting cluster-info: %w", err)}
 	}
-	p := Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
-	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-		p.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	p := Probe{Err: fmt.Errorf("getting cluster-info: %w", err), RetryAfter: retryAfter(err)}
 	if apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		p.Verdict = NotServed
 	}

@@ -103,10 +103,7 @@ type Sighting struct {
 
 // sightingOf judges the error of a GET for nodes/<name>.
 func sightingOf(name string, err error) Sighting {
-	s := Sighting{Err: err}
-	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-		s.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	s := Sighting{Err: err, RetryAfter: retryAfter(err)}
 	switch {
 	case isAbsent(name, err):
 		s.Answer = Absent
@@ -116,6 +113,12 @@ func sightingOf(name string, err error) Sighting {
 		s.Answer = Forbidden
 	}
 	return s
+}
+
+// retryAfter is how long an answer asks to be left alone.
+func retryAfter(err error) time.Duration {
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return time.Duration(seconds) * time.Second
 }
 
 // isAbsent holds only for the API server's own NotFound for this very Node. A

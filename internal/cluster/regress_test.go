@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,5 +123,99 @@ func TestHandshakeThatOutlivesItsProbe(t *testing.T) {
 	for range 40 {
 		d.Probe(t.Context(), token, token)
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// busy answers with 429 and a time, and notes when it was asked.
+type busy struct {
+	mu    sync.Mutex
+	asked []time.Time
+}
+
+func (b *busy) refuse(w http.ResponseWriter, seconds string) {
+	b.mu.Lock()
+	b.asked = append(b.asked, time.Now())
+	b.mu.Unlock()
+	w.Header().Set("Retry-After", seconds)
+	http.Error(w, "too many requests", http.StatusTooManyRequests)
+}
+
+func (b *busy) times() []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.asked)
+}
+
+// An API server that serves Nodes but not watches, for the time being.
+func TestWatchThatIsTooMuchIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s, b := newAPIServer(t), &busy{}
+	s.node = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("watch") != "" {
+			b.refuse(w, "3")
+			return
+		}
+		presentNode(w, r)
+	}
+	gaps(t, s, b, 5*time.Second)
+}
+
+// An API server that asks for rest while the watch is open.
+func TestLookThatIsTooMuchIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s, b := newAPIServer(t), &busy{}
+	looks := atomic.Int32{}
+	s.node = func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Query().Get("watch") != "":
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case looks.Add(1) == 1:
+			presentNode(w, r)
+		default:
+			b.refuse(w, "3")
+		}
+	}
+	gaps(t, s, b, lookEvery+5*time.Second)
+}
+
+func gaps(t *testing.T, s *apiServer, b *busy, lasts time.Duration) {
+	t.Helper()
+	client, err := NewTokenClient(s.URL, s.ca.pem, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	defer cancel()
+	for range client.Watch(ctx, "w1") {
+	}
+	asked := b.times()
+	if len(asked) < 2 {
+		t.Fatalf("asked %d times", len(asked))
+	}
+	for i := 1; i < len(asked); i++ {
+		if gap := asked[i].Sub(asked[i-1]); gap < 2900*time.Millisecond {
+			t.Errorf("asked again after %s, wanted 3s", gap)
+		}
+	}
+}
+
+// The token goes over TLS that was proven, and nowhere else: not where a proven server points to, either.
+func TestTokenDoesNotFollowARedirect(t *testing.T) {
+	t.Parallel()
+	var shown atomic.Value
+	open := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Store(r.Header.Get("Authorization"))
+		absentNode(w, r)
+	}))
+	t.Cleanup(open.Close)
+	s := newAPIServer(t)
+	s.node = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, open.URL+r.URL.Path, http.StatusFound)
+	}
+	if p := s.probe(t, s.ca.pin()); p.Node.Answer != Silent || shown.Load() != nil {
+		t.Errorf("answer %s; without TLS somebody was shown %q", p.Node.Answer, shown.Load())
 	}
 }

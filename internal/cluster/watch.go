@@ -33,7 +33,7 @@ func (c *Client) Watch(ctx context.Context, name string) <-chan Sighting {
 		for ctx.Err() == nil {
 			s := w.look(ctx)
 			if s.Answer == Present || s.Answer == Absent {
-				w.follow(ctx, s.Node.resourceVersion)
+				sleep(ctx, w.follow(ctx, s.Node.resourceVersion))
 			} else {
 				sleep(ctx, max(s.RetryAfter, jitter(retryEvery)))
 			}
@@ -75,15 +75,15 @@ func (w *watcher) send(ctx context.Context, s Sighting) {
 	}
 }
 
-// follow sends news from one watch until it breaks. Without a resourceVersion
+// follow sends news from one watch until it breaks, and returns for how long the
+// API server is to be left alone then. Without a resourceVersion
 // (there was no Node) the watch begins with the present state, read by quorum.
-func (w *watcher) follow(ctx context.Context, resourceVersion string) {
+func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Duration {
 	stream, err := w.client.core.Get().Resource("nodes").MaxRetries(0).
 		Param("watch", "true").Param("fieldSelector", "metadata.name="+w.name).
 		Param("resourceVersion", resourceVersion).Watch(ctx)
 	if err != nil {
-		sleep(ctx, jitter(retryEvery))
-		return
+		return max(retryAfter(err), jitter(retryEvery))
 	}
 	defer stream.Stop()
 	tick := time.NewTicker(lookEvery)
@@ -91,21 +91,20 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return 0
 		case <-tick.C:
 			s := w.client.Node(ctx, w.name)
 			if s.Answer == Unauthorized {
-				return // to be asked again on a new connection: the kubelet may have another certificate
+				return 0 // to be asked again on a new connection: the kubelet may have another certificate
 			}
 			if w.send(ctx, s); s.Answer != Present && s.Answer != Absent {
-				return
+				return s.RetryAfter
 			}
 		case event, ok := <-stream.ResultChan():
 			node, isNode := event.Object.(*corev1.Node)
 			switch {
 			case !ok || !isNode: // closed, or an error such as 410 Gone
-				sleep(ctx, jitter(retryEvery)/4)
-				return
+				return jitter(retryEvery) / 4
 			case event.Type == watch.Deleted:
 				w.look(ctx)
 			case string(node.UID) != w.gone:
