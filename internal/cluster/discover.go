@@ -325,7 +325,13 @@ func readFileOrURL(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{CheckRedirect: func(to *http.Request, via []*http.Request) error {
+		if to.URL.Scheme != "https" || len(via) > 9 {
+			return fmt.Errorf("it leads to %s://%s, which is not https or a step too many", to.URL.Scheme, to.URL.Host)
+		}
+		return nil
+	}}
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -219,3 +219,35 @@ func TestTokenDoesNotFollowARedirect(t *testing.T) {
 		t.Errorf("answer %s; without TLS somebody was shown %q", p.Node.Answer, shown.Load())
 	}
 }
+
+// What a discovery file says is believed for the TLS that it came over; a redirect may lead away from that.
+func TestDiscoveryFileIsNotFetchedWithoutTLS(t *testing.T) {
+	s := newAPIServer(t)
+	open := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s.info["kubeconfig"]) }))
+	t.Cleanup(open.Close)
+	at := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, open.URL, http.StatusFound)
+		case "/moved":
+			http.Redirect(w, r, "/", http.StatusFound)
+		default:
+			fmt.Fprint(w, s.info["kubeconfig"])
+		}
+	}))
+	t.Cleanup(at.Close)
+	usual := http.DefaultTransport
+	http.DefaultTransport = at.Client().Transport // in place of the system's CAs
+	t.Cleanup(func() { http.DefaultTransport = usual })
+	for path, want := range map[string]bool{"/": true, "/moved": true, "/away": false} {
+		d, err := NewDiscoverer(Source{File: at.URL + path, NodeName: "w1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := d.Probe(t.Context(), "", token)
+		d.Close()
+		if (p.Verdict == Proven) != want {
+			t.Errorf("%s: verdict %d, %v", path, p.Verdict, p.Err)
+		}
+	}
+}
