@@ -251,3 +251,27 @@ func TestDiscoveryFileIsNotFetchedWithoutTLS(t *testing.T) {
 		}
 	}
 }
+
+// A load balancer that ends TLS with a certificate of its own stands before this very cluster; one that says nothing of it may
+// stand before any.
+func TestLoadBalancerOfTheSameClusterIsNoStranger(t *testing.T) {
+	t.Parallel()
+	behind, front := newAPIServer(t), newAPIServer(t)
+	front.info = behind.info
+	for name, c := range map[string]struct {
+		ca   []byte
+		info map[string]string
+		want bool
+	}{
+		"the API server itself":   {front.ca.pem, nil, false},
+		"before the same cluster": {behind.ca.pem, behind.info, false},
+		"before another cluster":  {newAuthority(t).pem, behind.info, true},
+		"before who knows":        {behind.ca.pem, nil, true},
+		"with junk for an answer": {behind.ca.pem, map[string]string{"kubeconfig": "junk"}, true},
+	} {
+		front.info = c.info
+		if got := IsStranger(t.Context(), front.URL, c.ca); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
