@@ -225,7 +225,7 @@ func TestAProgramThatCannotBeKilled(t *testing.T) {
 	if want := fmt.Sprintf("process %d (%s) cannot be killed", pid, filepath.Base(os.Args[0])); !strings.Contains(err.Error(), want) {
 		t.Errorf("got %q, want %q in it", err, want)
 	}
-	if took > unkillable+20*time.Second {
+	if took > 24*time.Second {
 		t.Errorf("gave up after %s", took)
 	}
 
