@@ -141,7 +141,7 @@ func TestThePoliteStopComesFirst(t *testing.T) {
 
 func TestTheHardStopTakesTheWholeGroup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	c := sh(`trap '' TERM; sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' & wait`)
+	c := sh(`trap '' TERM; sh -c 'trap "" TERM; echo $$; for i in $(seq 600); do sleep 0.05; done' & wait`)
 	c.Grace = 50 * time.Millisecond
 	var pid int
 	c.Line = func(l string) { pid, _ = strconv.Atoi(l); cancel() }
