@@ -15,10 +15,10 @@ help: ## List the targets
 build: ## Build bin/nodejoin
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/nodejoin ./cmd/nodejoin
 
-unit: ## Test the packages alone, in seconds
+unit: schedules ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
 
-schedules: ## Play 10,000 random schedules under virtual time
+schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
 parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
