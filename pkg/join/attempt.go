@@ -50,9 +50,10 @@ func (r *run) reset(ctx context.Context) error {
 	}
 	r.enter(Reset)
 	r.report.Counts.Resets++
-	r.goneSpent = r.goneSpent || r.gone
 	r.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm reset was still at work"}
 	r.say(Info, "running kubeadm reset: "+why, "")
+	gone := r.gone
+	r.forget() // it allows one reset: what that leaves behind is looked at anew
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.AttemptTimeout, errAttempt)
 	defer cancel()
@@ -62,6 +63,7 @@ func (r *run) reset(ctx context.Context) error {
 	if err := r.seeReset(err); err != nil {
 		return err
 	}
+	r.goneSpent = r.goneSpent || gone
 	if r.budget < min(minAttempt, r.AttemptTimeout/2) {
 		return fmt.Errorf("resetting: it took so long that no time is left to join: %w", errAttempt)
 	}
@@ -81,7 +83,6 @@ func (r *run) seeReset(err error) error {
 	case err != nil:
 		r.warn(fmt.Sprintf("kubeadm reset failed, but nothing is left on disk: %v", err))
 	}
-	r.forget()
 	r.forced, r.own = false, ""
 	return nil
 }
@@ -178,8 +179,8 @@ func (r *run) awaitRequest(ctx context.Context) error {
 	if _, err := r.w.Credentials(); err == nil || len(disk.Leftovers) == 0 {
 		return nil
 	}
-	issued := time.Time{}
-	for {
+	for waited := false; ; waited = true {
+		over := false
 		request, err := r.w.Request(ctx, r.name)
 		if _, loadErr := r.w.Credentials(); loadErr == nil {
 			r.newborn = time.Now()
@@ -188,19 +189,18 @@ func (r *run) awaitRequest(ctx context.Context) error {
 		switch unit, unitErr := r.w.Kubelet(ctx); {
 		case unitErr != nil:
 			return unitErr
-		case err != nil && !unit.Active:
-			return nil // nobody waits for a certificate
-		case err != nil:
+		case err != nil: // no word about a request is not the word that there is none
 			return fmt.Errorf("asking for our certificate request: %w", err)
 		case request == nil, !unit.Active && !request.Own:
-			return nil // with the process went the key, unless it is on disk
+			over = true // with the process went the key, unless it is on disk
 		case request.Denied:
 			before := r.denied
 			if r.denied = r.denial(request); r.denied != before {
 				return errors.New(r.denied)
 			}
-			return nil
+			over = true
 		case request.Pending:
+			r.issued = time.Time{}
 			hint := fmt.Sprintf("approve it with `kubectl certificate approve %s`, or see why nothing approves it", request.Name)
 			if request.Before != nil {
 				r.denied = r.denial(request.Before)
@@ -208,10 +208,16 @@ func (r *run) awaitRequest(ctx context.Context) error {
 			}
 			r.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("certificate request %s of Node %q is pending", request.Name, r.name), Hint: hint})
 		case !request.Own:
-			return nil // issued long ago, for an earlier key
-		case issued.IsZero():
-			issued = time.Now()
-		case time.Since(issued) > issuedPatience:
+			over = true // issued long ago, for an earlier key
+		case r.issued.IsZero():
+			r.issued = time.Now()
+		default:
+			over = time.Since(r.issued) > issuedPatience
+		}
+		switch {
+		case over && waited: // what was found out before that wait is old
+			return errLook
+		case over:
 			return nil
 		}
 		if err := r.sleep(ctx, probeSilent); err != nil {

@@ -96,6 +96,7 @@ type plan struct {
 	Config
 	file   *kubeadm.Config // the user's own, or nil
 	static string          // the token, if it comes from a flag or the file
+	jitter float64         // of pauses, as a share of them; none in tests that must replay
 }
 
 // minAttempt leaves kubeadm's own timeouts, which are shares of it, room to
@@ -103,7 +104,7 @@ type plan struct {
 const minAttempt = 30 * time.Second
 
 func (c Config) plan() (*plan, error) {
-	p := &plan{Config: c, static: c.Token.Value}
+	p := &plan{Config: c, static: c.Token.Value, jitter: 0.25}
 	for _, check := range []func() error{p.checkTimes, p.checkToken, p.readFile, p.checkDiscovery, p.checkName, p.checkRendering} {
 		if err := check(); err != nil {
 			return nil, usage(err)

@@ -46,7 +46,7 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 		if r.evidence != "" {
 			return p, r.giveUp(p.Err)
 		}
-		if err := r.sleep(ctx, max(p.RetryAfter, d.pace())); err != nil {
+		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(r.jitter))); err != nil {
 			return p, err
 		}
 	}
@@ -208,11 +208,11 @@ func (r *run) tokenError(cause error) *Error {
 }
 
 // pace is fast while a control plane is just coming up, and calm else.
-func (d *discovery) pace() time.Duration {
+func (d *discovery) pace(jitter float64) time.Duration {
 	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
 		return probeFast
 	}
-	return probeSilent*3/4 + rand.N(probeSilent/2)
+	return time.Duration(float64(probeSilent) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
 func (r *run) where() string {

@@ -33,7 +33,7 @@ func TestControlPlaneTenMinutesLateIsTriedWithinThreeSeconds(t *testing.T) {
 func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
 	for from := time.Duration(0); from < 15*time.Second; from += 250 * time.Millisecond {
 		for _, lasts := range []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
-			simulate(t, func(c *Config) { c.Hold = 10 * time.Second }, func(s *sim, start func() (Report, error)) {
+			simulate(t, func(c *Config) { c.Hold, c.AttemptTimeout = 10*time.Second, 15*time.Minute }, func(s *sim, start func() (Report, error)) {
 				s.down = from == 0
 				s.after(from, func() { s.down = true })
 				s.after(from+lasts, func() { s.down = false })

@@ -15,9 +15,15 @@ import (
 // own stale one needs the reset first to become stale.
 func (r *run) awaitName(ctx context.Context, p cluster.Probe, afterReset bool) (cluster.Probe, error) {
 	var other twin
-	for {
+	for waited := false; ; waited = true {
 		node := p.Node.Node
 		ours := r.bootID == node.BootID
+		others := p.Node.Answer == cluster.Present && !ours && node.Ready != "Unknown" && node.Ready != ""
+		if waited && !others && !afterReset && !r.forced { // what was found out before that wait is old
+			r.obstacle = nil
+			r.forget()
+			return p, errLook
+		}
 		switch {
 		case p.Node.Answer == cluster.Forbidden && !afterReset:
 			return p, r.blind(ctx, p.Node.Err)
@@ -76,7 +82,7 @@ func (r *run) again(ctx context.Context, last cluster.Probe) (p cluster.Probe, h
 		return p, true, nil
 	case p.Verdict <= cluster.NotServed:
 		last.RetryAfter = p.RetryAfter
-		return last, false, nil
+		return last, false, r.unproven(nil, p, time.Now()) // a wait
 	}
 	p, err = r.discover(ctx) // the token, most likely: it may have a successor
 	return p, err == nil, err
@@ -85,11 +91,13 @@ func (r *run) again(ctx context.Context, last cluster.Probe) (p cluster.Probe, h
 // refuseMember: our own Node lives, yet the kubelet's credentials on disk do
 // not load. While that kubelet runs, this is a member (rule 2).
 func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
+	if r.evidence != "" { // they do, and what was found out about them is no longer so
+		return r.giveUp(fmt.Errorf("our Node %q has come back", node.Name))
+	}
 	if runs, err := r.kubeletRuns(ctx); err != nil || !runs || r.forced {
 		return err
 	}
-	if r.evidence != "" { // the Node has come back meanwhile
-		r.forget()
+	if _, err := r.w.Credentials(); err == nil {
 		return errLook
 	}
 	return &Error{

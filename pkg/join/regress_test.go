@@ -397,7 +397,7 @@ func TestCredentialsOfAClusterThatIsGone(t *testing.T) {
 	simulateWorld(t, nil, func(s *sim) world { return oldCluster{s} },
 		func(s *sim) {
 			s.joined()
-			s.creds.CA, s.creds.Server, s.stranger = otherCA(), "https://old-cluster:6443", true
+			s.creds.CA, s.creds.Server = otherCA(), "https://old-cluster:6443"
 		},
 		func(r Report, err error) {
 			wanted{reason: Refused}.check(t, r, err)
@@ -461,7 +461,7 @@ func (w lateWorld) Watch(ctx context.Context, c *cluster.Credentials) <-chan clu
 
 func TestOneUIDIsDeletedOnce(t *testing.T) {
 	simulateWorld(t, func(c *Config) { c.Timeout = 61 * time.Second }, func(s *sim) world { return lateWorld{s} },
-		func(s *sim) { s.joined() },
+		func(s *sim) { s.joined(); s.broken = nil }, // what is told is not what is
 		func(r Report, err error) {
 			if r.Counts.Deletions != 1 {
 				t.Errorf("%d deletions: %+v", r.Counts.Deletions, r.Deletions)
@@ -575,6 +575,164 @@ func TestOneAttemptIsBoundedOnce(t *testing.T) {
 		r, _ := start()
 		if d := time.Duration(r.Attempts[0].Duration); d > 6*time.Minute+10*time.Second {
 			t.Errorf("attempt 1 took %s with --attempt-timeout 6m", d)
+		}
+	})
+}
+
+// A kubelet cannot report to an API server that is silent: that time is not counted against it.
+func TestSilenceIsNotCountedAgainstAKubelet(t *testing.T) {
+	for name, c := range map[string]struct {
+		begins func(*sim)
+		silent time.Duration // from then, for two minutes
+		want   wanted
+	}{
+		"restarted because it stopped reporting": {func(s *sim) { s.joined(); s.stopKubelet(); s.node.Ready = "Unknown" },
+			time.Second, wanted{reason: Recovered, restarts: 1}},
+		"of a join that takes over our dead Node": {func(s *sim) { s.addNode(simBoot); s.node.Ready = "Unknown" },
+			2 * time.Second, wanted{reason: Joined, joins: 1}},
+		"of a member whose network was cut": {func(s *sim) {
+			s.joined()
+			s.after(time.Minute, func() { s.node.Ready = "Unknown" })
+			s.after(2*time.Minute+6*time.Second, func() { s.node.Ready = "True" })
+		}, 100 * time.Millisecond, wanted{reason: AlreadyJoined}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, nil, func(s *sim, start func() (Report, error)) {
+				s.ready, s.tainted = true, true
+				c.begins(s)
+				s.after(c.silent, func() { s.down = true })
+				s.after(c.silent+2*time.Minute, func() { s.down = false })
+				r, err := start()
+				c.want.check(s.t, r, err)
+				if r.FirstError != "" {
+					s.t.Errorf("first error %q", r.FirstError)
+				}
+			})
+		})
+	}
+}
+
+// What was found out before a reset says nothing about the machine after it, even if that reset failed: here somebody mends the
+// API server meanwhile, and the kubelet, back as a member, is just being restarted by hand.
+func TestEvidenceAllowsOneReset(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.refuses, s.node = true, nil
+		s.resetFail = func() error {
+			s.change(func() { s.refuses = false; s.addNode(simBoot); s.stopKubelet() })
+			s.after(20*time.Second, s.startKubelet)
+			return errors.New("device or resource busy")
+		}
+		r, err := start()
+		wanted{reason: AlreadyJoined, resets: 1}.check(t, r, err)
+	})
+}
+
+// The same between evidence and reset: the Node that came back outweighs it, whether or not its kubelet runs at this moment.
+func TestNodeThatCameBackOutweighsTheEvidence(t *testing.T) {
+	simulate(t, func(c *Config) { c.BackoffInitial = 4 * time.Second }, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.node, s.policy = nil, true
+		s.after(61*time.Second, func() { s.policy = false; s.addNode(simBoot); s.stopKubelet() }) // during the back-off
+		s.after(80*time.Second, s.startKubelet)
+		r, err := start()
+		wanted{reason: Recovered, restarts: 1}.check(t, r, err)
+	})
+}
+
+func TestCredentialsThatBecomeWholeMeanwhileAreNoReasonToRefuse(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		whole := s.creds
+		s.creds = nil
+		s.after(time.Second, func() { s.creds = whole })
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(s.t, r, err)
+	})
+}
+
+// A unit is not started again after exit 9, so a name is taken only if the API server says so to the end.
+func TestSilenceAtTheDeadlineIsNotATakenName(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.addNode("boot-of-another")
+		s.after(10*time.Second, func() { s.down = true })
+		r, err := start()
+		wanted{reason: JoinFailed}.check(s.t, r, err)
+		if !strings.Contains(r.Message, "does not answer") {
+			s.t.Errorf("message %q", r.Message)
+		}
+	})
+}
+
+// The API server falls silent while our request is pending and the kubelet, whose key is on disk, is being restarted.
+func TestSilenceIsNoWordAboutAPendingRequest(t *testing.T) {
+	simulate(t, func(c *Config) { c.Hold = 0 }, func(s *sim, start func() (Report, error)) {
+		s.running = true
+		s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+		s.after(500*time.Millisecond, func() { s.down, s.running = true, false })
+		s.after(30*time.Second, func() { s.down, s.running = false, true })
+		s.after(time.Minute, s.kubeletJoins)
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(s.t, r, err)
+	})
+}
+
+// Another machine takes the name between evidence and reset, and dies: 404 has not stayed, and our kubelet may just move in.
+func TestEvidenceGrowsOldWhileATwinIsWaitedFor(t *testing.T) {
+	simulate(t, func(c *Config) { c.BackoffInitial = 4 * time.Second }, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.node, s.policy = nil, true
+		s.after(61*time.Second, func() { s.addNode("boot-of-another") })
+		s.after(90*time.Second, func() { s.node.Ready, s.policy = "Unknown", false })
+		r, err := start()
+		wanted{reason: Recovered, restarts: -1}.check(s.t, r, err)
+	})
+}
+
+// Another machine takes the name while we wait for our certificate, which is then given up: all in one second.
+func TestNameThatIsTakenWithinASecondIsNoticed(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+		s.running = true
+		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+		s.after(200*time.Millisecond, func() { s.addNode("boot-of-another") })
+		s.after(300*time.Millisecond, s.wipe)
+		r, err := start()
+		wanted{reason: NameTaken}.check(s.t, r, err)
+	})
+}
+
+// Our kubelet asks for its certificate anew while we wait for the token to be taken: that request is ours, too.
+func TestRequestThatComesDuringTheWaitForTheTokenIsNotThrownAway(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready, s.running = true, true
+		s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+		s.after(9500*time.Millisecond, func() {
+			s.request = nil
+			s.verdict = cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
+		})
+		s.after(20*time.Second, func() { s.request = &cluster.Request{Name: "csr-2", Pending: true, Own: true} })
+		s.after(30*time.Second, func() { s.verdict = cluster.Probe{} })
+		s.after(time.Minute, s.kubeletJoins)
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(s.t, r, err)
+	})
+}
+
+// A name that is ours again is not taken, however little time is left.
+func TestNameThatIsOursAtTheDeadlineIsNotTaken(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.addNode("boot-of-another")
+		s.after(55500*time.Millisecond, s.kubeletJoins)
+		r, _ := start()
+		if r.Reason == NameTaken {
+			s.t.Errorf("%s: %s", r.Reason, r.Message)
 		}
 	})
 }

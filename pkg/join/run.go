@@ -62,12 +62,13 @@ type run struct {
 
 	lastErr error // of the last attempt that failed
 
-	evidence  string // why a reset is allowed though credentials load (rule 2)
-	gone      bool   // it is (b)
-	goneSpent bool   // evidence (b) has been used: once a run
-	forced    bool   // --reset=always has not been done yet
-	denied    string // what was said of the denied certificate request that was seen last
-	clockSaid bool   // that the clocks differ
+	evidence  string    // why a reset is allowed though credentials load (rule 2)
+	gone      bool      // it is (b)
+	goneSpent bool      // evidence (b) has been used: once a run
+	forced    bool      // --reset=always has not been done yet
+	issued    time.Time // when our certificate request was first seen to be approved
+	denied    string    // what was said of the denied certificate request that was seen last
+	clockSaid bool      // that the clocks differ
 
 	seen    map[string]time.Time // Nodes that were ours, by UID, when first seen
 	own     string               // UID of the one that was there at the last answer
@@ -105,7 +106,7 @@ func newRun(p *plan, w world, bootID, name string, redact func(string) string) *
 func (r *run) pauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.MaxElapsedTime = r.BackoffInitial, r.BackoffMax, 0
-	b.Multiplier, b.RandomizationFactor = 2, 0.25
+	b.Multiplier, b.RandomizationFactor = 2, r.jitter
 	b.Reset()
 	return b
 }
@@ -147,7 +148,7 @@ func (r *run) loop(ctx context.Context) error {
 		switch {
 		case err == nil, ctx.Err() != nil, isTerminal(err):
 			return err
-		case errors.Is(err, errLook): // something came back by itself: no failure
+		case errors.Is(err, errLook): // something has changed by itself: no failure
 			continue
 		}
 		if err := r.backOff(ctx, err, pause.NextBackOff()); err != nil {
@@ -203,23 +204,11 @@ func (r *run) try(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
 	if err := r.awaitRequest(ctx); err != nil {
 		return err
 	}
-	if time.Since(began) > probeSilent { // what was seen before that wait is old
-		if target, err = r.discover(ctx); err != nil {
-			return err
-		}
-	}
-	began = time.Now()
 	if target, err = r.awaitName(ctx, target, false); err != nil {
 		return err
-	}
-	if time.Since(began) > probeSilent { // the kubelet may have asked meanwhile
-		if err := r.awaitRequest(ctx); err != nil {
-			return err
-		}
 	}
 	r.begin()
 	defer func() { r.end(err) }()
@@ -240,7 +229,7 @@ func (r *run) try(ctx context.Context) (err error) {
 
 var (
 	errJoin    = errors.New("a join is needed")
-	errLook    = errors.New("the kubelet has credentials now")
+	errLook    = errors.New("this machine is to be looked at again")
 	errAttempt = errors.New("--attempt-timeout has passed")
 )
 

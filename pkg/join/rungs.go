@@ -48,11 +48,11 @@ func (s *settling) dead(ctx context.Context) error {
 	s.enter(Verify)
 	s.uid, s.reached = "", time.Time{}
 	switch {
-	case s.joining, time.Since(s.newborn) < registerPatience: // a new kubelet on the old Node has yet to report
+	case s.joining, s.lasting(s.newborn) < registerPatience: // a new kubelet on the old Node has yet to report
 	case s.restarted.IsZero() || s.restarted.Before(s.since):
 		return s.restartKubelet(ctx, fmt.Sprintf("Node %q is ours, but its kubelet has stopped reporting", s.creds.NodeName))
-	case time.Since(s.restarted) >= restartPatience:
-		return fmt.Errorf("verifying: the kubelet does not report for Node %q, %s after its restart", s.creds.NodeName, seconds(time.Since(s.restarted)))
+	case s.lasting(s.restarted) >= restartPatience:
+		return fmt.Errorf("verifying: the kubelet does not report for Node %q, %s after its restart", s.creds.NodeName, seconds(s.lasting(s.restarted)))
 	}
 	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is ours, but its kubelet does not report", s.creds.NodeName),
 		Hint: "its log says why: `journalctl -u kubelet`"})
@@ -92,7 +92,7 @@ func (s *settling) foreign(ctx context.Context) error {
 		}
 	case s.restarted.IsZero():
 		return s.restartKubelet(ctx, fmt.Sprintf("Node %q has another bootID and nobody reports for it", node.Name))
-	case time.Since(s.restarted) >= restartPatience:
+	case s.lasting(s.restarted) >= restartPatience:
 		return fmt.Errorf("verifying: Node %q has another bootID (%q) and the kubelet does not report for it", node.Name, node.BootID)
 	}
 	s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q has another bootID (%q); our kubelet is to report", node.Name, node.BootID),

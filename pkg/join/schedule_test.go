@@ -1,9 +1,12 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,6 +28,8 @@ type schedule struct {
 	timeout time.Duration
 	reset   ResetMode
 	ready   bool
+	tainted bool
+	follows bool // the token's source follows the cluster
 	faults  []fault
 }
 
@@ -36,7 +41,8 @@ type fault struct {
 // String tells the schedule as a story.
 func (s schedule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  it begins with: %s; network plugin: %t\n  nodejoin join --until %s --hold %s --timeout %s --reset %s\n", s.begins, s.ready, s.until, s.hold, s.timeout, s.reset)
+	fmt.Fprintf(&b, "\n  it begins with: %s; network plugin: %t; cloud's taint: %t; the token's source follows it: %t\n  nodejoin join --until %s --hold %s --timeout %s --reset %s\n",
+		s.begins, s.ready, s.tainted, s.follows, s.until, s.hold, s.timeout, s.reset)
 	for _, f := range s.faults {
 		fmt.Fprintf(&b, "  %6.1f s: %s\n", f.at.Seconds(), f.what)
 	}
@@ -53,7 +59,16 @@ var beginnings = map[string]func(*sim){
 	"a rebooted host":                     func(s *sim) { s.joined(); s.node.BootID = "boot-before"; s.startKubelet() },
 	"a stale Node":                        func(s *sim) { s.addNode(simBoot); s.stopKubelet() },
 	"a live twin":                         func(s *sim) { s.addNode("boot-of-another") },
+	"a dead twin":                         func(s *sim) { s.addNode("boot-of-another"); s.node.Ready = "Unknown" },
 	"lost credentials of a living member": func(s *sim) { s.joined(); s.creds = nil },
+	"a kubeadm that fails":                func(s *sim) { s.join = failingJoin },
+	"a Node that does not come back":      func(s *sim) { s.joined(); s.node, s.policy = nil, true },
+	"a refused kubelet without a Node":    func(s *sim) { s.joined(); s.node, s.refuses = nil, true },
+	"another cluster's member":            func(s *sim) { s.joined(); s.stranger = true },
+	"a certificate request": func(s *sim) {
+		s.disk, s.running = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}, true
+		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+	},
 }
 
 var faults = map[string]func(*sim){
@@ -82,7 +97,106 @@ var faults = map[string]func(*sim){
 	"another machine's kubelet reports":        func(s *sim) { s.twinReports() },
 	"a certificate request is pending":         func(s *sim) { s.request = &cluster.Request{Name: "csr-1", Pending: true} },
 	"no certificate request is pending":        func(s *sim) { s.request = nil },
-	"a signal comes":                           func(s *sim) { s.interrupt() },
+	"a signal comes":                           func(s *sim) { s.interrupted = time.Now(); s.interrupt() },
+
+	"the API server freezes":                     func(s *sim) { s.frozen = true },
+	"the API server thaws":                       func(s *sim) { s.frozen = false },
+	"restarting the kubelet hangs from now on":   func(s *sim) { s.hang("restart", true) },
+	"restarting the kubelet ends from now on":    func(s *sim) { s.hang("restart", false) },
+	"kubeadm reset hangs from now on":            func(s *sim) { s.hang("reset", true) },
+	"kubeadm reset ends from now on":             func(s *sim) { s.hang("reset", false) },
+	"kubeadm join is killed half-way":            func(s *sim) { s.join = s.killedJoin },
+	"kubeadm join fails though the kubelet runs": func(s *sim) { s.join = s.unsureJoin },
+	"the token is rotated":                       func(s *sim) { s.secret = "fedcba.0123456789abcdef" },
+	"the old token is taken again":               func(s *sim) { s.secret = "" },
+	"requests are not approved from now on":      func(s *sim) { s.manual = true },
+	"requests are approved from now on":          func(s *sim) { s.manual = false; s.approve() },
+	"our certificate request is denied":          func(s *sim) { s.deny() },
+	"another machine takes our name":             func(s *sim) { s.twinComes() },
+	"the other machine dies":                     func(s *sim) { s.twinDies() },
+	"the cloud controller accepts our Node":      func(s *sim) { s.accept() },
+	"kubelet.conf is torn":                       func(s *sim) { s.creds = nil },
+	"kubelet.conf is whole again":                func(s *sim) { s.mend() },
+	"somebody resets by hand":                    func(s *sim) { s.wipe() },
+	"somebody joins by hand":                     func(s *sim) { s.joinByHand() },
+	"another cluster answers":                    func(s *sim) { s.stranger = true },
+	"our cluster answers":                        func(s *sim) { s.stranger = false },
+}
+
+func (s *sim) hang(what string, hangs bool) {
+	if s.hangs == nil {
+		s.hangs = map[string]bool{}
+	}
+	s.hangs[what] = hangs
+}
+
+// killedJoin: the kubelet has not got its configuration yet.
+func (s *sim) killedJoin(context.Context) error {
+	s.change(func() {
+		s.disk.Leftovers = []string{"/etc/kubernetes/pki/ca.crt"}
+		s.disk.BootstrapConf = true
+	})
+	return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: errors.New("signal: killed")}
+}
+
+func (s *sim) unsureJoin(ctx context.Context) error {
+	s.change(func() {
+		if len(s.disk.Leftovers) == 0 {
+			s.kubeletJoins()
+		}
+	})
+	return failingJoin(ctx)
+}
+
+func (s *sim) approve() {
+	switch {
+	case s.request == nil || !s.request.Pending:
+	case s.running && s.request.Own && s.creds == nil: // the kubelet fetches the certificate
+		s.kubeletJoins()
+	default:
+		s.request.Pending = false
+	}
+}
+
+func (s *sim) deny() {
+	if s.request != nil && s.request.Pending {
+		s.request.Pending, s.request.Denied = false, true
+	}
+}
+
+// twinComes: two kubelets that fight for one Node are another story.
+func (s *sim) twinComes() {
+	switch {
+	case s.node == nil:
+		s.addNode("boot-of-another")
+	case !s.running:
+		s.node.BootID, s.node.Heartbeat, s.node.Ready = "boot-of-another", time.Now(), "True"
+	}
+}
+
+func (s *sim) twinDies() {
+	if s.node != nil && s.node.BootID != simBoot {
+		s.node.Ready = "Unknown"
+	}
+}
+
+func (s *sim) accept() {
+	s.tainted = false
+	if s.node != nil {
+		s.node.Uninitialized = false
+	}
+}
+
+func (s *sim) mend() {
+	if s.disk.KubeletConf && s.request == nil {
+		s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: "w1"}
+	}
+}
+
+func (s *sim) joinByHand() {
+	if len(s.disk.Leftovers) == 0 && s.kubeadms == 0 {
+		s.kubeletJoins()
+	}
 }
 
 func failingJoin(context.Context) error {
@@ -95,7 +209,7 @@ func hangingJoin(ctx context.Context) error {
 }
 
 func (s *sim) again() {
-	if s.node != nil && s.node.BootID == simBoot {
+	if s.ours() && s.running {
 		s.addNode(simBoot)
 	}
 }
@@ -113,21 +227,8 @@ func (s *sim) twinReports() {
 	}
 }
 
-func keys[V any](m map[string]V) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	// rapid replays a seed only if the choice is the same each time
-	for i := range names {
-		for j := i + 1; j < len(names); j++ {
-			if names[j] < names[i] {
-				names[i], names[j] = names[j], names[i]
-			}
-		}
-	}
-	return names
-}
+// keys are in one order: rapid replays a seed only if the choice is the same each time.
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func schedules() *rapid.Generator[schedule] {
 	return rapid.Custom(func(t *rapid.T) schedule {
@@ -138,10 +239,13 @@ func schedules() *rapid.Generator[schedule] {
 			timeout: rapid.SampledFrom([]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}).Draw(t, "timeout"),
 			reset:   rapid.SampledFrom([]ResetMode{ResetAuto, ResetAuto, ResetAuto, ResetNever, ResetAlways}).Draw(t, "reset"),
 			ready:   rapid.Bool().Draw(t, "ready"),
+			tainted: rapid.Bool().Draw(t, "tainted"),
+			follows: rapid.Bool().Draw(t, "follows"),
 		}
 		at := time.Duration(0)
-		for range rapid.IntRange(0, 8).Draw(t, "faults") {
-			at += time.Duration(rapid.IntRange(1, 900).Draw(t, "later")) * 100 * time.Millisecond // never two at once: which came first would be chance
+		for range rapid.IntRange(0, 12).Draw(t, "faults") {
+			later := rapid.OneOf(rapid.IntRange(1, 30), rapid.IntRange(1, 900)).Draw(t, "later")
+			at += time.Duration(later) * 100 * time.Millisecond // never two at once: which came first would be chance
 			s.faults = append(s.faults, fault{at, rapid.SampledFrom(keys(faults)).Draw(t, "fault")})
 		}
 		return s
@@ -163,24 +267,31 @@ func TestPromisesHoldWhateverHappens(t *testing.T) {
 // play runs a schedule and returns the promises that were broken.
 func (sc schedule) play(t *testing.T) (broken []string) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sim{t: t, unit: host.Unit{Active: true}, ready: sc.ready}
+		s := &sim{t: t, unit: host.Unit{Active: true}, ready: sc.ready, tainted: sc.tainted}
 		s.broken = func(what string) { broken = append(broken, what) }
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s.interrupt = cancel
-		s.always = sc.reset == ResetAlways
+		s.overridden = sc.reset == ResetAlways
+		s.always = s.overridden
 		s.change(func() { beginnings[sc.begins](s) })
+		time.Sleep(21 * time.Millisecond)
 		began := time.Now()
-		for _, f := range sc.faults {
-			s.after(f.at+offBeat, func() { faults[f.what](s) })
+		for i, f := range sc.faults {
+			s.after(f.at+offBeat(i), func() { faults[f.what](s) })
 		}
 		c := Defaults()
 		c.Endpoint, c.UnsafeSkipCAVerification, c.Token.Value = "cp:6443", true, simToken
-		c.Until, c.Hold, c.Timeout, c.Reset = sc.until, sc.hold, sc.timeout, sc.reset
+		if sc.follows {
+			c.Token = Token{Command: "x"}
+			s.source = func() string { return cmp.Or(s.secret, simToken) }
+		}
+		c.Until, c.Hold, c.Timeout, c.Reset = sc.until, sc.hold, sc.timeout+71*time.Millisecond, sc.reset
 		p, err := c.plan()
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.jitter = 0
 		report, err := newRun(p, s, simBoot, "w1", func(m string) string { return m }).run(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -189,9 +300,12 @@ func (sc schedule) play(t *testing.T) (broken []string) {
 	return broken
 }
 
-// offBeat keeps faults out of the instants in which nodejoin acts: who comes
-// first then would be chance, and no seed could replay it.
-const offBeat = 37 * time.Millisecond
+// offBeat keeps a fault out of the instants in which nodejoin or the world
+// acts, for all that follows from something follows it by tenths of a second
+// (kubeadm's by half of one more): who comes first then would be chance, and no
+// seed could replay it. What was before the run and the deadline have beats of
+// their own, too.
+func offBeat(fault int) time.Duration { return time.Duration(37+fault) * time.Millisecond }
 
 // grace is what may pass between the deadline and the end: nothing in virtual
 // time but the waits that are not cut short.
@@ -206,6 +320,7 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 		}
 	}
 	promise(took <= sc.timeout+grace, "it took %s", took)
+	promise(s.interrupted.IsZero() || time.Since(s.interrupted) <= grace, "it went on for %s after the signal", time.Since(s.interrupted))
 	promise(s.kubeadms == 0, "%d kubeadm left behind", s.kubeadms)
 	promise(r.Result != nil && (*r.Result == Success) == (err == nil), "error %v, but the report says %v", err, r.Result)
 	promise(r.FinishedAt != nil && r.Phase == Done, "the report is not finished")
@@ -220,18 +335,22 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 	}
 	promise(count("join") == r.Counts.Joins, "%d joins, reported %d", count("join"), r.Counts.Joins)
 	promise(count("reset") == r.Counts.Resets, "%d resets, reported %d", count("reset"), r.Counts.Resets)
-	promise(count("restart kubelet") <= r.Counts.KubeletRestarts, "%d restarts, reported %d", count("restart kubelet"), r.Counts.KubeletRestarts)
+	promise(count("restart kubelet") == r.Counts.KubeletRestarts, "%d restarts, reported %d", count("restart kubelet"), r.Counts.KubeletRestarts)
+	promise(len(r.Attempts) == r.Counts.Attempts, "%d attempts counted, %d listed", r.Counts.Attempts, len(r.Attempts))
+	promise(r.Counts.Joins <= r.Counts.Attempts, "%d joins in %d attempts", r.Counts.Joins, r.Counts.Attempts)
+	promise(err == nil || r.LastError != "", "no last error in the report of a failure")
+	promise(r.Duration == Seconds(r.FinishedAt.Sub(r.StartedAt)), "it took %s and lasted %s", time.Duration(r.Duration), r.FinishedAt.Sub(r.StartedAt))
+	s.keepReason(sc, r, took, promise)
 	promise(sc.reset != ResetNever || r.Counts.Resets == 0, "%d resets with --reset=never", r.Counts.Resets)
+	deleted := map[string]bool{}
 	for _, d := range r.Deletions {
+		promise(!deleted[d.UID], "Node %s is counted as deleted twice", d.UID)
+		deleted[d.UID] = true
 		promise(s.node == nil || s.node.UID != d.UID, "Node %s is there and counted as deleted", d.UID)
 		promise(s.seen[d.UID], "Node %s was never seen and is counted as deleted", d.UID)
 	}
 	for uid := range s.missed {
-		found := false
-		for _, d := range r.Deletions {
-			found = found || d.UID == uid
-		}
-		promise(found, "Node %s was seen, then seen to be gone, and is not counted", uid)
+		promise(deleted[uid], "Node %s was seen, then seen to be gone, and is not counted", uid)
 	}
 	if err == nil {
 		s.keepSuccess(sc, r, promise)
@@ -246,8 +365,27 @@ func (s *sim) keepSuccess(sc schedule, r Report, promise func(bool, string, ...a
 	n := s.node
 	promise(n.UID == r.Node.UID, "success with Node %s, reported %s", n.UID, r.Node.UID)
 	promise(n.BootID == simBoot && n.Ready != "Unknown", "success with %+v", *n)
-	promise(sc.until != Ready || n.Ready == "True", "success, not Ready")
-	promise(!s.down && !s.refuses, "success without an answer")
-	held := time.Since(s.born[n.UID])
-	promise(n.Ready == "True" || sc.hold == 0 || held >= sc.hold, "success, held for %s", held)
+	since, reached := s.level[sc.until]
+	promise(reached && !since.IsZero(), "success, not %s: %+v", sc.until, *n)
+	promise(!s.down && !s.frozen && !s.refuses, "success without an answer")
+	accepted := n.Ready == "True" && !n.Uninitialized
+	promise(accepted || time.Since(since) >= sc.hold, "success, held for %s", time.Since(since))
+}
+
+// keepReason: the reason is one that the story gives.
+func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func(bool, string, ...any)) {
+	c := r.Counts
+	late := took >= sc.timeout
+	fits := map[Reason]bool{
+		AlreadyJoined: c.Joins+c.KubeletRestarts+c.Deletions == 0,
+		Joined:        c.Joins > 0 && c.KubeletRestarts+c.Deletions == 0,
+		Recovered:     c.KubeletRestarts+c.Deletions > 0,
+		Interrupted:   !s.interrupted.IsZero(),
+		Unreachable:   late,
+		JoinFailed:    late,
+		TokenRejected: s.verdict.Err != nil || s.secret != "",
+		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second && s.frozen), // a request may be on its way
+		Refused:       sc.reset == ResetNever || s.refusable,
+	}
+	promise(fits[r.Reason], "the reason is %s: %s", r.Reason, r.Message)
 }

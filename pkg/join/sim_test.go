@@ -1,6 +1,7 @@
 package join
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -28,7 +29,7 @@ const (
 )
 
 // sim is a machine and a cluster under virtual time. It behaves as the real
-// ones were measured: kubelet.conf 0.6 s after kubeadm's start, the Node at
+// ones were measured: kubelet.conf some 0.6 s after kubeadm's start, the Node at
 // 1.1 s, kubeadm back at 1.4 s; a kubelet registers once in its life; a Node
 // whose kubelet has stopped turns Unknown after the grace period.
 type sim struct {
@@ -45,14 +46,19 @@ type sim struct {
 	kubeadms  int // running at this moment
 	fit       error
 	restart   error                             // of the next restarts
+	hangs     map[string]bool                   // "reset", "restart": until it is ended
 	join      func(context.Context) error       // instead of a good join
 	resetFail func() error                      // instead of a good reset
 	token     func() (string, error)            // instead of simToken
+	source    func() string                     // what a source holds that follows the cluster's token
 	log       []string                          // what was done to the machine
 	judge     func(n cluster.Node) (other bool) // OtherMachine
 
 	// the cluster
 	down     bool          // nothing answers
+	frozen   bool          // connections stay open, and nothing answers
+	secret   string        // of the token that the cluster takes, if not simToken
+	manual   bool          // nobody approves certificate requests
 	verdict  cluster.Probe // what a probe finds, if not Proven
 	node     *cluster.Node
 	uids     int
@@ -66,16 +72,38 @@ type sim struct {
 	stranger      bool   // another cluster answers at the endpoint
 	hideFromToken bool   // asked with the token, there is no Node of our name
 	interrupt     func() // as a signal does
+	interrupted   time.Time
 
 	// what the promises are checked against
-	broken       func(string) // a promise was broken
-	always       bool         // --reset=always has not been done
-	born         map[string]time.Time
+	broken       func(string)    // a promise was broken
+	overridden   bool            // --reset=always
+	always       bool            // --reset=always has not been done
 	seen         map[string]bool // ours, by UID, that nodejoin was shown
 	shown        string          // the last of them
 	missed       map[string]bool // shown, then shown to be gone
-	goneSince    time.Time       // of our Node; zero: it is there
-	refusedSince time.Time
+	gone         blinking        // there is no Node, and an API server to say so
+	refusedSince time.Time       // since when it says 401 to the kubelet,
+	lost         blinking        // and, when asked with the token, that our Node is gone or dead
+	level        map[Level]time.Time
+	levelUID     string
+	refusable    bool // there was something to refuse
+	twin         blinking
+}
+
+// blinking is something that nodejoin looks at only now and then: what it is
+// for less than forgiven between two looks, it does not notice.
+type blinking struct{ since, until time.Time }
+
+func (b *blinking) note(holds bool, forgiven time.Duration) {
+	now := time.Now()
+	switch {
+	case !holds && b.until.IsZero():
+		b.until = now
+	case holds && (b.since.IsZero() || !b.until.IsZero() && now.Sub(b.until) > forgiven):
+		*b = blinking{since: now}
+	case holds:
+		b.until = time.Time{}
+	}
 }
 
 var simCA = func() []byte {
@@ -96,6 +124,7 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{t: t, unit: host.Unit{Active: true}}
+		s.broken = func(what string) { t.Error(what) }
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s.interrupt = cancel
@@ -105,6 +134,8 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if change != nil {
 				change(&c)
 			}
+			s.overridden = c.Reset == ResetAlways
+			s.always = s.overridden
 			observe := c.Observe
 			c.Observe = func(e Event) {
 				if observe != nil {
@@ -161,13 +192,49 @@ func (s *sim) book() {
 			*t = time.Now()
 		}
 	}
-	since(&s.goneSince, s.node == nil || s.node.BootID != simBoot)
-	since(&s.refusedSince, s.refuses)
-	if s.node != nil && s.born == nil {
-		s.born = map[string]time.Time{}
+	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.lives() && s.creds == nil
+	answers := !s.down && !s.frozen
+	const tick = time.Second
+	s.twin.note(s.node != nil && !s.ours(), 0)
+	s.gone.note(s.node == nil && answers, Defaults().BackoffMax+tick) // evidence, back-off, reset
+	since(&s.refusedSince, s.refuses && answers)
+	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), tokenCheck+2*tick)
+	if s.node == nil || s.node.UID != s.levelUID {
+		s.level, s.levelUID = map[Level]time.Time{}, ""
 	}
-	if s.node != nil && s.born[s.node.UID].IsZero() {
-		s.born[s.node.UID] = time.Now()
+	if s.node == nil {
+		return
+	}
+	s.levelUID = s.node.UID
+	registered := s.ours() && s.node.Ready != "Unknown"
+	for level, holds := range map[Level]bool{
+		Registered: registered, Initialized: registered && !s.node.Uninitialized, Ready: registered && s.node.Ready == "True",
+	} {
+		if holds || answers { // what happens in a silence is not seen
+			t := s.level[level]
+			since(&t, holds)
+			s.level[level] = t
+		}
+	}
+}
+
+func (s *sim) ours() bool { return s.node != nil && s.node.BootID == simBoot }
+
+// lives: our Node is there and our kubelet runs.
+func (s *sim) lives() bool {
+	return s.ours() && s.node.Ready != "Unknown" && s.running && !s.unit.Failing
+}
+
+// elsewhere: the kubelet's credentials are those of another cluster than the endpoint's.
+func (s *sim) elsewhere() bool { return s.creds != nil && !bytes.Equal(s.creds.CA, s.ca()) }
+
+func (s *sim) tokenIsGood() bool {
+	return s.verdict.Err == nil && (s.secret == "" || s.source != nil)
+}
+
+func (s *sim) breaks(what string) {
+	if s.broken != nil {
+		s.broken(what)
 	}
 }
 
@@ -191,28 +258,47 @@ func (s *sim) show(a cluster.Sighting) cluster.Sighting {
 // mayReset is rule 2, told by one who sees everything.
 func (s *sim) mayReset() error {
 	const tick = time.Second
-	lastRestart := time.Duration(0)
-	if n := len(s.restarts); n > 0 {
-		lastRestart = time.Since(s.restarts[n-1])
+	lasted := func(t time.Time) time.Duration {
+		if t.IsZero() {
+			return 0
+		}
+		return time.Since(t) + tick
 	}
-	gone := !s.goneSince.IsZero() && time.Since(s.goneSince)+tick >= restartPatience
-	lost := s.node == nil || s.node.BootID != simBoot || s.node.Ready == "Unknown"
-	alive := s.node != nil && s.node.BootID == simBoot && s.node.Ready != "Unknown" && s.running
+	restarted := time.Time{}
+	if n := len(s.restarts); n > 0 {
+		restarted = s.restarts[n-1]
+	}
 	switch {
-	case s.always:
+	case s.always, s.overridden && s.elsewhere(): // the user's word
 		return nil
-	case alive:
+	case s.lives():
 		return errors.New("a reset of a living member")
-	case s.request != nil && s.request.Pending && s.running && s.creds == nil:
+	case len(s.disk.Leftovers) == 0:
+		return errors.New("a reset of nothing")
+	case s.creds == nil && s.request != nil && s.request.Pending && (s.running || s.request.Own):
 		return errors.New("a reset while our certificate request is pending")
 	case s.creds == nil:
 		return nil
-	case gone && lastRestart+tick >= restartPatience:
+	case s.creds.NodeName != "w1" && !s.ours(): // a cloned image
 		return nil
-	case !s.refusedSince.IsZero() && time.Since(s.refusedSince)+tick >= refusedPatience && lost:
+	case s.elsewhere():
+		return errors.New("a reset of another cluster's member")
+	case s.gone.until.IsZero() && min(lasted(s.gone.since), lasted(restarted)) >= restartPatience:
+		return nil
+	case s.lost.until.IsZero() && min(lasted(s.refusedSince), lasted(s.lost.since)) >= refusedPatience:
 		return nil
 	}
 	return errors.New("a reset without evidence")
+}
+
+// mayTouch holds for all that is done to the machine.
+func (s *sim) mayTouch(ctx context.Context, what string) {
+	if ctx.Err() != nil {
+		s.breaks(what + " after the end")
+	}
+	if s.kubeadms > 0 {
+		s.breaks(what + " beside kubeadm")
+	}
 }
 
 func (s *sim) after(d time.Duration, f func()) { time.AfterFunc(d, func() { s.change(f) }) }
@@ -241,21 +327,26 @@ func (s *sim) startKubelet() {
 	s.running = true
 	s.life++
 	life := s.life
-	var register func()
+	var register, report func()
 	register = func() {
 		switch {
 		case s.life != life || !s.running:
-		case s.policy || s.down || s.refuses || s.creds == nil:
+		case s.policy || s.down || s.frozen || s.refuses || s.creds == nil:
 			s.after(5*time.Second, register)
 		case s.node == nil:
 			s.addNode(simBoot)
 		default: // it takes over the Node that is there, at its first report
-			s.after(2*time.Second, func() {
-				if s.life == life && s.running && s.node != nil {
-					s.node.BootID, s.node.Heartbeat = simBoot, time.Now()
-					s.node.Ready = map[bool]string{true: "True", false: "False"}[s.ready]
-				}
-			})
+			s.after(2*time.Second, report)
+		}
+	}
+	report = func() {
+		switch {
+		case s.life != life || !s.running || s.node == nil:
+		case s.policy || s.down || s.frozen || s.refuses:
+			s.after(5*time.Second, report)
+		default:
+			s.node.BootID, s.node.Heartbeat = simBoot, time.Now()
+			s.node.Ready = map[bool]string{true: "True", false: "False"}[s.ready]
 		}
 	}
 	s.after(500*time.Millisecond, register)
@@ -265,7 +356,7 @@ func (s *sim) stopKubelet() {
 	s.running = false
 	s.life++
 	life := s.life
-	s.after(gracePeriod, func() {
+	s.after(gracePeriod+time.Millisecond/2, func() { // not at an instant of somebody's: see offBeat
 		if s.life == life && s.node != nil && s.node.BootID == simBoot {
 			s.node.Ready = "Unknown"
 		}
@@ -295,7 +386,11 @@ func (s *sim) OtherMachine(n cluster.Node) bool {
 	return s.judge != nil && s.judge(n)
 }
 
-func (s *sim) StrangerAt(context.Context, *cluster.Credentials) bool { return s.stranger }
+func (s *sim) StrangerAt(_ context.Context, c *cluster.Credentials) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.down && !s.frozen && !cluster.SameCA(c.CA, s.ca())
+}
 
 func (s *sim) Kubelet(context.Context) (host.Unit, error) {
 	s.mu.Lock()
@@ -305,9 +400,19 @@ func (s *sim) Kubelet(context.Context) (host.Unit, error) {
 	return u, nil
 }
 
-func (s *sim) RestartKubelet(context.Context) error {
+func (s *sim) RestartKubelet(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mayTouch(ctx, "a kubelet restart")
+	if s.lives() {
+		s.breaks("a kubelet restart on a living member")
+	}
+	if s.hangs["restart"] {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return context.Cause(ctx)
+	}
 	if s.restart != nil {
 		return s.restart
 	}
@@ -343,66 +448,162 @@ func (s *sim) Token(ctx context.Context) (string, error) {
 			return "", context.Cause(ctx)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source != nil {
+		return s.source(), nil
+	}
 	return simToken, nil
 }
 
 func (s *sim) Join(ctx context.Context, token, bearer string) error {
 	s.mu.Lock()
 	s.do("join")
-	s.kubeadms++
-	if s.kubeadms > 1 {
-		s.t.Error("two kubeadm at once")
+	s.mayTouch(ctx, "a join")
+	if s.node != nil && !s.ours() && !s.elsewhere() && s.node.Ready != "Unknown" && s.node.Ready != "" {
+		s.breaks("a join beside another machine's living Node")
 	}
+	s.kubeadms++
+	s.shown = "" // what was before a reset, by whomever, is over
 	leftovers, node, custom := len(s.disk.Leftovers), s.node, s.join
 	s.mu.Unlock()
 	defer s.change(func() { s.kubeadms-- })
-	wait := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	failure := func(err error) error { return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Err: err} }
 	switch {
 	case custom != nil:
 		return custom(ctx)
 	case leftovers > 0:
 		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Checks: []kubeadm.Check{{Name: "FileAvailable--etc-kubernetes-kubelet.conf"}}}
 	case node != nil && node.Ready == "True":
-		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Err: errors.New("a Node already exists")}
+		return failure(errors.New("a Node already exists"))
 	}
-	if err := wait(600 * time.Millisecond); err != nil {
+	if err := wait(ctx, 650*time.Millisecond); err != nil {
 		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: err}
 	}
-	s.change(func() {
-		s.disk.KubeletConf = true
-		s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
-		s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: "w1"}
-		s.startKubelet()
-	})
-	return wait(800 * time.Millisecond)
-}
-
-func (s *sim) Reset(context.Context) error {
-	s.change(func() {
-		s.do("reset")
-		if err := s.mayReset(); s.broken != nil && err != nil {
-			s.broken(err.Error())
+	var err error
+	for s.silent() {
+		if err := wait(ctx, 5*time.Second); err != nil {
+			return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: err}
 		}
-	})
-	if s.resetFail != nil {
-		return s.resetFail()
 	}
 	s.change(func() {
-		s.disk = host.Disk{}
-		s.creds, s.shown, s.always = nil, "", false
-		s.stopKubelet()
+		switch {
+		case s.verdict.Err != nil || !s.takes(token):
+			err = failure(errors.New("the API server does not take the token"))
+		case s.manual:
+			s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+			s.running = true
+			s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+		default:
+			s.kubeletJoins()
+		}
 	})
+	if err != nil {
+		return err
+	}
+	for range 240 { // kubeadm's own patience with the kubelet's certificate
+		if _, err := s.Credentials(); err == nil {
+			return wait(ctx, 800*time.Millisecond)
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return failure(err)
+		}
+	}
+	return failure(errors.New("timed out waiting for the TLS bootstrap"))
+}
+
+// kubeletJoins is what comes of kubeadm join, in the end.
+func (s *sim) kubeletJoins() {
+	s.disk.KubeletConf = true
+	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
+	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: "w1"}
+	s.request = nil
+	s.startKubelet()
+}
+
+func (s *sim) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down || s.frozen
+}
+
+// ca is that of the cluster at the endpoint.
+func (s *sim) ca() []byte {
+	if s.stranger {
+		return simCA2
+	}
+	return simCA
+}
+
+func (s *sim) takes(token string) bool {
+	return token == simToken && s.secret == "" || token == s.secret
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Reset takes a second to stop the kubelet, and one more to empty the disk.
+func (s *sim) Reset(ctx context.Context) error {
+	var instead func() error
+	s.change(func() {
+		s.do("reset")
+		s.mayTouch(ctx, "a reset")
+		if err := s.mayReset(); err != nil {
+			s.breaks(err.Error())
+		}
+		s.kubeadms++
+		instead = s.resetFail
+		if s.hangs["reset"] {
+			instead = func() error { <-ctx.Done(); return context.Cause(ctx) }
+		}
+	})
+	defer s.change(func() { s.kubeadms-- })
+	if instead != nil {
+		return instead()
+	}
+	if err := wait(ctx, time.Second); err != nil {
+		return err
+	}
+	s.change(s.stopKubelet)
+	if err := wait(ctx, time.Second); err != nil {
+		return err
+	}
+	s.change(func() { s.wipe(); s.always = false })
+	return nil
+}
+
+// wipe is what comes of kubeadm reset, in the end.
+func (s *sim) wipe() {
+	s.disk = host.Disk{}
+	s.creds, s.shown = nil, ""
+	if s.request != nil {
+		s.request.Own = false // the key is gone
+	}
+	s.stopKubelet()
+}
+
+// reach waits for as long as a request to a frozen API server does.
+func (s *sim) reach(ctx context.Context) error {
+	s.mu.Lock()
+	frozen := s.frozen
+	s.mu.Unlock()
+	if frozen {
+		_ = wait(ctx, 8*time.Second)
+		return errors.New("timeout")
+	}
 	return nil
 }
 
 func (s *sim) Probe(ctx context.Context, token, bearer string) cluster.Probe {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Probe{Err: err}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -410,14 +611,14 @@ func (s *sim) Probe(ctx context.Context, token, bearer string) cluster.Probe {
 		return cluster.Probe{Err: errors.New("connection refused")}
 	case s.verdict.Err != nil:
 		return s.verdict
-	case token != simToken:
+	case !s.takes(token):
 		return cluster.Probe{Verdict: cluster.Rejected, Err: errors.New("401")}
 	}
 	node := s.see()
-	if s.hideFromToken {
+	if s.hideFromToken || s.elsewhere() {
 		node = cluster.Sighting{Answer: cluster.Absent, Err: errors.New("not found")}
 	}
-	return cluster.Probe{Verdict: cluster.Proven, Server: "https://cp:6443", CA: simCA, Node: node}
+	return cluster.Probe{Verdict: cluster.Proven, Server: "https://cp:6443", CA: s.ca(), Node: node}
 }
 
 func (s *sim) see() cluster.Sighting {
@@ -427,13 +628,26 @@ func (s *sim) see() cluster.Sighting {
 	return cluster.Sighting{Answer: cluster.Present, Node: *s.node}
 }
 
-func (s *sim) Request(context.Context, string) (*cluster.Request, error) {
+func (s *sim) Request(ctx context.Context, _ string) (*cluster.Request, error) {
+	if err := s.reach(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.request, nil
+	if s.down {
+		return nil, errors.New("connection refused")
+	}
+	if s.request == nil {
+		return nil, nil
+	}
+	request := *s.request
+	return &request, nil
 }
 
-func (s *sim) Ask(context.Context, *cluster.Credentials) cluster.Sighting {
+func (s *sim) Ask(ctx context.Context, _ *cluster.Credentials) cluster.Sighting {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Sighting{Err: err}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -445,11 +659,17 @@ func (s *sim) Ask(context.Context, *cluster.Credentials) cluster.Sighting {
 	return s.show(s.see())
 }
 
-func (s *sim) AskWithToken(context.Context, *cluster.Credentials, string) cluster.Sighting {
+func (s *sim) AskWithToken(ctx context.Context, _ *cluster.Credentials, token string) cluster.Sighting {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Sighting{Err: err}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
+	switch {
+	case s.down:
 		return cluster.Sighting{Err: errors.New("connection refused")}
+	case !s.takes(token):
+		return cluster.Sighting{Answer: cluster.Unauthorized, Err: errors.New("401")}
 	}
 	return s.see()
 }
