@@ -423,7 +423,12 @@ func (s *sim) RestartKubelet(ctx context.Context) error {
 }
 
 func (s *sim) KubeletLog(context.Context) []string { return []string{"kubelet's last words"} }
-func (s *sim) KubeadmFit(context.Context) error    { return s.fit }
+func (s *sim) KubeadmFit(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fit
+}
+
 func (s *sim) RemoveBootstrapConf() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
