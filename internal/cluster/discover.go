@@ -178,10 +178,7 @@ func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe)
 		err = errors.New("it has no kubeconfig in it")
 		return nil, Probe{Verdict: NotServed, Err: fmt.Errorf("getting cluster-info: %w", err)}
 	}
-	p := Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
-	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-		p.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	p := Probe{Err: fmt.Errorf("getting cluster-info: %w", err), RetryAfter: retryAfter(err)}
 	if apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		p.Verdict = NotServed
 	}
@@ -277,7 +274,7 @@ func (d *Discoverer) unreachable(p Probe) error {
 	if d.source.File != "" || p.Server == "https://"+d.source.Endpoint {
 		return fmt.Errorf("asking %s: %w", p.Server, p.Node.Err)
 	}
-	return fmt.Errorf("%s answers, but the server named in its cluster-info, %s, does not: %w", d.source.Endpoint, p.Server, p.Node.Err)
+	return fmt.Errorf("%s answers, but the server named in its cluster-info, %s, gives no useful answer: %w", d.source.Endpoint, p.Server, p.Node.Err)
 }
 
 // probeFile takes server and CA from a discovery file, and the credentials

@@ -103,10 +103,7 @@ type Sighting struct {
 
 // sightingOf judges the error of a GET for nodes/<name>.
 func sightingOf(name string, err error) Sighting {
-	s := Sighting{Err: err}
-	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-		s.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	s := Sighting{Err: err, RetryAfter: retryAfter(err)}
 	switch {
 	case isAbsent(name, err):
 		s.Answer = Absent
