@@ -155,7 +155,7 @@ func (r *run) whySilent(err error) string {
 	case errors.As(err, &page):
 		return "no API server sends web pages: is this a load balancer without a backend, or is " + r.where() + " the wrong address or port?"
 	case cluster.Answered(err):
-		return "one that starts or has too much to do answers so, and a load balancer without a backend; its log says more"
+		return "an API server that starts or has too much to do answers so, and a load balancer without a backend; its log says more"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "is this machine's clock right? (`date -u`, `timedatectl`); if it is, the API server's certificate is to be renewed"
 	case errors.As(err, &failed) && failed.Op == "proxyconnect":
