@@ -6,8 +6,8 @@ import (
 )
 
 // Fault 14. The first address of the API server's name swallows every packet: no refusal, no reset, no "no route to host".
-// nodejoin gives each address 2 s. kubeadm and the kubelet give each of theirs 15 s, some five times in a join, which is not ours
-// to mend: `kubeadm join` alone took as long.
+// nodejoin gives each address 2 s. What remains is kubeadm's and the kubelet's own, which give it 15 s (half of client-go's 30 s)
+// each time they dial, some five times in a join.
 func TestEndpointWithAnAddressThatSwallowsPacketsIsJoinedSoon(t *testing.T) {
 	s := tellNamed(t)
 	s.resolve(s.node, s.tb.BlackholeIP(), s.cp.IP)

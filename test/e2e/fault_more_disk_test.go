@@ -18,6 +18,9 @@ func TestRunThatFillsDuringAJoinStopsNothing(t *testing.T) {
 	s.sleep(time.Second) // nodejoin has written kubeadm's secret, and the status file
 	s.must(s.node.FillDisk(s.ctx, "/run"))
 	s.must(s.node.WriteFile("/srv/go", "", 0o600))
+	s.must(p.Stderr.WaitFor(s.ctx, "holding it"))
+	s.sleep(time.Second)
+	s.must(s.node.FillDisk(s.ctx, "/run")) // again: the secret's room is free now
 	e := p.end().is(0, "Joined").says("has stayed for 10 s")
 	if _, err := s.cp.GetNode(s.ctx, "w1"); err != nil {
 		t.Error(err)
