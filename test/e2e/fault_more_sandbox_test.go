@@ -23,6 +23,8 @@ func TestPodThatOutlivesAResetWithoutARuntimeIsTheKubeletsToEnd(t *testing.T) {
 	}
 	s.must(s.node.StopUnit("kubelet"))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	now := int64(0)
+	s.must(s.cp.Client().CoreV1().Pods("default").Delete(s.ctx, "precious", meta.DeleteOptions{GracePeriodSeconds: &now}))
 	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600)) // torn: a reset is due
 	s.must(s.node.StopUnit("containerd"))
 
@@ -36,6 +38,9 @@ func TestPodThatOutlivesAResetWithoutARuntimeIsTheKubeletsToEnd(t *testing.T) {
 	}
 	s.must(s.node.StartUnit("containerd"))
 	s.member(p.end().is(0, "Joined").counts(-1, 1, 0, 0))
+	for len(s.pids("pause")) > 0 { // the new kubelet finds a pod that no API server knows, and ends it
+		s.sleep(time.Second)
+	}
 }
 
 // Fault 44, the contrary: with its runtime a reset ends the pod, so that the one above does see something.
