@@ -9,7 +9,7 @@ import (
 )
 
 // Fault 28. /run, with the lock, the status file and the runtime's socket, fills while kubeadm is at work. (The kubelet starts
-// on a full one, too.) The file that said "running" must not say so for ever.
+// on a full one, too.) Who else lives there may free a page or take it, so the status file is of the end, or there is none.
 func TestRunThatFillsDuringAJoinStopsNothing(t *testing.T) {
 	s := tellLive(t, external())
 	s.must(s.node.WrapKubeadm(instead("join", "while [ ! -e /srv/go ]; do sleep 0.1; done")))
@@ -21,12 +21,9 @@ func TestRunThatFillsDuringAJoinStopsNothing(t *testing.T) {
 	s.must(p.Stderr.WaitFor(s.ctx, "holding it"))
 	s.sleep(time.Second)
 	s.must(s.node.FillDisk(s.ctx, "/run")) // again: the secret's room is free now
-	e := p.end().is(0, "Joined").says("has stayed for 10 s")
+	p.end().is(0, "Joined").says("has stayed for 10 s")
 	if _, err := s.cp.GetNode(s.ctx, "w1"); err != nil {
 		t.Error(err)
-	}
-	if !e.hasReport {
-		t.Error("the old status file's room was enough for the new one, and there is none")
 	}
 	s.must(s.node.EmptyDisk("/run"))
 	s.member(s.join(s.args("--hold", "0")...).is(0, "AlreadyJoined").counts(0, 0, 0, 0))
