@@ -82,8 +82,7 @@ func (s *statusFile) serve() {
 // --status-file=/dev/stdout, and a rename would take that from the whole
 // machine.
 func replace(path string, content []byte) error {
-	dir, name := filepath.Split(path)
-	if filepath.Clean(dir) == runtimeDir {
+	if filepath.Dir(path) == runtimeDir {
 		if err := os.Mkdir(runtimeDir, 0o755); err == nil {
 			_ = os.Chmod(runtimeDir, 0o755) // the umask took its part
 		}
@@ -103,6 +102,18 @@ func replace(path string, content []byte) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	err := renewed(path, content)
+	if err != nil && os.Remove(path) == nil {
+		// What cannot be brought up to date would go on telling of another run, or of this one as running: no file is
+		// better. On a full disk its room may also be what the new one needs.
+		err = renewed(path, content)
+	}
+	return err
+}
+
+// renewed writes a new file and gives it the old one's name.
+func renewed(path string, content []byte) error {
+	dir, name := filepath.Split(path)
 	// One name and not a random one: what a killed run left behind is cleared away here.
 	temporary := dir + "." + name + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {

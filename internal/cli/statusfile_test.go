@@ -140,6 +140,22 @@ func TestAStatusFileThatCannotBeWrittenStopsNothing(t *testing.T) {
 	}
 }
 
+// Nothing is better than a file that says for ever that a run goes on.
+func TestAStatusFileThatCannotBeBroughtUpToDateIsTakenAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status.json")
+	must(t, replace(path, []byte(`{"phase": "join"}`)))
+	inTheWay := filepath.Join(filepath.Dir(path), ".status.json.new")
+	must(t, os.MkdirAll(filepath.Join(inTheWay, "f"), 0o755))
+	if err := replace(path, []byte(`{"phase": "done"}`)); err == nil {
+		t.Error("it was written all the same")
+	}
+	if raw, err := os.ReadFile(path); err == nil {
+		t.Errorf("the old one is still there: %q", raw)
+	}
+	must(t, os.RemoveAll(inTheWay))
+	must(t, replace(path, []byte(`{"phase": "done"}`)))
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

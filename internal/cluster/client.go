@@ -66,7 +66,8 @@ type Client struct {
 }
 
 // clock notes, by the Date of each answer, how far the server's clock is ahead
-// of ours.
+// of ours. It stands where every answer passes, so it also takes out the web
+// pages, which no API server sends.
 type clock struct {
 	http.RoundTripper
 	ahead atomic.Int64
@@ -74,12 +75,16 @@ type clock struct {
 
 func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := c.RoundTripper.RoundTrip(r)
-	if err == nil {
-		if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
-			c.ahead.Store(int64(time.Until(date)))
-		}
+	if err != nil {
+		return nil, err
 	}
-	return response, err
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		c.ahead.Store(int64(time.Until(date)))
+	}
+	if page := pageIn(response); page != nil {
+		return nil, page
+	}
+	return response, nil
 }
 
 // NewTokenClient returns a client that shows token as a bearer token, to a

@@ -243,6 +243,29 @@ func TestProbeVerdicts(t *testing.T) {
 	}
 }
 
+// A page is no word of an API server's, whatever its status: somebody answers, and it is told what came.
+func TestWebPageIsAnAnswerButNoEvidence(t *testing.T) {
+	for _, code := range []int{200, 401, 403, 404, 429, 502} {
+		s := newAPIServer(t)
+		s.node = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(code)
+			fmt.Fprint(w, "<html><head><title>No \x1b[2J backend</title></head></html>")
+		}
+		p := s.probe(t, s.ca.pin())
+		want := fmt.Sprintf(`the answer is a web page (%d %s, titled "No \x1b[2J backend")`, code, http.StatusText(code))
+		if p.Verdict != Unreachable || !Answered(p.Err) || !strings.Contains(p.Err.Error(), want) || p.RetryAfter != 7*time.Second {
+			t.Errorf("%d: verdict %d, retry after %s, error %v", code, p.Verdict, p.RetryAfter, p.Err)
+		}
+	}
+	s := newAPIServer(t)
+	s.Close()
+	if p := s.probe(t, s.ca.pin()); Answered(p.Err) {
+		t.Errorf("nobody answers, but %v", p.Err)
+	}
+}
+
 // A stranger that copied cluster-info, signature and all, but cannot prove the
 // CA on its own connection never sees the token.
 func TestTokenGoesOnlyOverTLSThatChainsToTheProvenCA(t *testing.T) {

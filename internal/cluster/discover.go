@@ -275,7 +275,7 @@ func (d *Discoverer) unreachable(p Probe) error {
 	if d.source.File != "" || p.Server == "https://"+d.source.Endpoint {
 		return fmt.Errorf("asking %s: %w", p.Server, p.Node.Err)
 	}
-	return fmt.Errorf("%s answers, but the server named in its cluster-info, %s, does not: %w", d.source.Endpoint, p.Server, p.Node.Err)
+	return fmt.Errorf("%s answers, but the server named in its cluster-info, %s, gives no useful answer: %w", d.source.Endpoint, p.Server, p.Node.Err)
 }
 
 // probeFile takes server and CA from a discovery file, and the credentials

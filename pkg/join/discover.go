@@ -129,7 +129,11 @@ func (r *run) proven(p cluster.Probe) error {
 func (r *run) unproven(d *discovery, p cluster.Probe, now time.Time) error {
 	switch p.Verdict {
 	case cluster.Unreachable:
-		r.wait(Error{Reason: Unreachable, Message: "the API server does not answer", Err: p.Err, Hint: r.whySilent(p.Err)})
+		message := "the API server does not answer"
+		if cluster.Answered(p.Err) {
+			message = "the API server answers, but not usefully"
+		}
+		r.wait(Error{Reason: Unreachable, Message: message, Err: p.Err, Hint: r.whySilent(p.Err)})
 	case cluster.NotServed:
 		r.wait(Error{Reason: Unreachable, Message: "an API server answers, but does not serve cluster-info yet", Err: p.Err,
 			Hint: "a starting one does so within seconds; where anonymous access is off for good, use --discovery-file with credentials in it"})
@@ -141,11 +145,17 @@ func (r *run) unproven(d *discovery, p cluster.Probe, now time.Time) error {
 	return nil
 }
 
-// whySilent: two causes are on this machine, and look like a dead server.
+// whySilent: two causes are on this machine, and look like a dead server. A
+// server that says something useless is not dead.
 func (r *run) whySilent(err error) string {
 	var invalid x509.CertificateInvalidError
 	var failed *net.OpError
+	var page *cluster.PageError
 	switch {
+	case errors.As(err, &page):
+		return "no API server sends web pages: is this a load balancer without a backend, or is " + r.where() + " the wrong address or port?"
+	case cluster.Answered(err):
+		return "an API server that starts or has too much to do answers so, and a load balancer without a backend; its log says more"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "is this machine's clock right? (`date -u`, `timedatectl`); if it is, the API server's certificate is to be renewed"
 	case errors.As(err, &failed) && failed.Op == "proxyconnect":

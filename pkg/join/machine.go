@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -55,7 +57,7 @@ func newMachine(p *plan) (*machine, error) {
 		if errors.As(err, &locked) {
 			return nil, &Error{Reason: Locked, Message: err.Error(), Hint: "wait for it, or see what it does: `nodejoin check`, /run/nodejoin/status.json"}
 		}
-		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err}
+		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err, Hint: roomHint(err)}
 	}
 	go m.fqdn() // a name server may take its time; a hint will want it at once
 	if err := m.Sweep(); err != nil {
@@ -166,7 +168,7 @@ func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
 	}
 	path, remove, err := m.SecretFile(config)
 	if err != nil {
-		return &Error{Reason: HostUnfit, Message: "the secret for kubeadm cannot be written", Err: err}
+		return &Error{Reason: HostUnfit, Message: "the secret for kubeadm cannot be written", Err: err, Hint: roomHint(err)}
 	}
 	defer func() {
 		if rmErr := remove(); err == nil && rmErr != nil {
@@ -174,6 +176,16 @@ func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
 		}
 	}()
 	return m.kubeadm.Join(ctx, path, nil)
+}
+
+// roomHint names the folder in which there is no room, if that is what err says.
+func roomHint(err error) string {
+	var path *fs.PathError
+	if !errors.Is(err, syscall.ENOSPC) || !errors.As(err, &path) {
+		return ""
+	}
+	dir := filepath.Dir(path.Path)
+	return fmt.Sprintf("make room in %s, which is kept in memory (`df -h %s` and `df -i %s` show how full it is), and run nodejoin again", dir, dir, dir)
 }
 
 func (m *machine) Reset(ctx context.Context) error { return m.kubeadm.Reset(ctx, m.plan.CRISocket) }

@@ -84,11 +84,11 @@ func TestAnswersThatProveNothingAreWaitedOut(t *testing.T) {
 		says   []string
 	}{
 		{"403", testbed.Response{Status: 403, Body: "Forbidden"}, []string{"does not serve cluster-info yet", "anonymous access", "--discovery-file"}},
-		{"429", testbed.Response{Status: 429, Header: map[string]string{"Retry-After": "4"}, Body: "slow down"}, []string{"too many requests"}},
-		{"500", testbed.Response{Status: 500, Body: "etcd is away"}, []string{"does not answer", "cluster-info"}},
-		{"a page with 502", testbed.Response{Status: 502, Header: html, Body: page}, []string{"does not answer", "cluster-info"}},
-		{"a page with 200", testbed.Response{Status: 200, Header: html, Body: page}, []string{"does not answer", "cluster-info"}},
-		{"a page with 404", testbed.Response{Status: 404, Header: html, Body: page}, []string{"does not serve cluster-info yet"}},
+		{"429", testbed.Response{Status: 429, Header: map[string]string{"Retry-After": "4"}, Body: "slow down"}, []string{"answers, but not usefully", "too many requests", "has too much to do"}},
+		{"500", testbed.Response{Status: 500, Body: "etcd is away"}, []string{"answers, but not usefully", "etcd is away", "its log says more"}},
+		{"a page with 502", testbed.Response{Status: 502, Header: html, Body: page}, []string{"answers, but not usefully", `a web page (502 Bad Gateway, titled "Bad gateway")`, "a load balancer without a backend", "the wrong address or port"}},
+		{"a page with 200", testbed.Response{Status: 200, Header: html, Body: page}, []string{"answers, but not usefully", "a web page (200 OK", "the wrong address or port"}},
+		{"a page with 404", testbed.Response{Status: 404, Header: html, Body: page}, []string{"answers, but not usefully", "a web page (404 Not Found"}},
 		{"a hangup", testbed.Response{Hangup: true}, []string{"does not answer", "cluster-info"}},
 	} {
 		t.Log(c.name)
@@ -107,7 +107,7 @@ func TestAnswersThatProveNothingAreWaitedOut(t *testing.T) {
 
 	t.Log("a member: its Node is not gone because a page says 404, nor its credentials bad because of a lone 401")
 	s.resolve(s.node, lb.IP)
-	for _, answer := range []testbed.Response{{Status: 404, Header: html, Body: page}, {Status: 500}} {
+	for _, answer := range []testbed.Response{{Status: 404, Header: html, Body: page}, {Status: 401, Header: html, Body: page}, {Status: 500}} {
 		lb.Script(answer)
 		s.join(s.args("--timeout", "7s", "--hold", "1s")...).is(6, "Unreachable").counts(0, 0, 0, 0)
 	}

@@ -31,7 +31,7 @@ func TestFullRunIsSaidAndLeavesNoSecret(t *testing.T) {
 	p := s.start(s.node, s.args("--timeout", "30s", "--hold", "5s")...)
 	exit := p.Wait()
 	t.Logf("exit %d\n%s", exit.Code, p.Stderr)
-	if exit.Code != 3 || !p.Stderr.Contains("no space left on device") {
+	if exit.Code != 3 || !p.Stderr.Contains("no space left on device") || !p.Stderr.Contains("make room in /run/nodejoin") {
 		t.Errorf("exit %d", exit.Code)
 	}
 	s.noTokenLeft(s.node, ended{s: s, stdout: p.Stdout.String(), stderr: p.Stderr.String()})

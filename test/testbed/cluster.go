@@ -266,3 +266,11 @@ func newCA(name string) (certPEM []byte, key *ecdsa.PrivateKey, err error) {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key, nil
 }
+
+// WaitServiceAccount polls until a namespace has its default ServiceAccount, without which it takes no pods.
+func (cp *ControlPlane) WaitServiceAccount(ctx context.Context, namespace string) error {
+	return poll(ctx, 100*time.Millisecond, func() (bool, error) {
+		_, err := cp.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", meta.GetOptions{})
+		return err == nil, err
+	})
+}

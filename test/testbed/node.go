@@ -43,6 +43,7 @@ const RealKubeadm = machine.PartsDir + "/kubeadm"
 // TestbedFolder holds the testbed's own records inside a machine, among them the argv of every kubeadm.
 const TestbedFolder = machine.DataDir
 
+// Inside a container, where a testbed may well live, nobody may lower a process's oom_score_adj.
 const containerdConfig = `version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -50,6 +51,10 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   "io.containerd.snapshotter.v1.blockfile", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [grpc]
   address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "` + PauseImage + `"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
 `
 
 // The pid stays the same from the recorder to kubeadm, and so does the process group.
@@ -106,7 +111,7 @@ func spareInotify() error {
 }
 
 func (n *Node) prepare(opts NodeOptions) error {
-	for _, name := range []string{"kubelet", "kubectl", "containerd"} {
+	for _, name := range []string{"kubelet", "kubectl", "containerd", "containerd-shim-runc-v2", "runc"} {
 		if err := os.Symlink(filepath.Join(machine.PartsDir, name), n.disk(filepath.Join(machine.BinDir, name))); err != nil {
 			return err
 		}

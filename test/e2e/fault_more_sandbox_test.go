@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// Fault 44. A pod runs, in a sandbox, when the runtime goes down. kubeadm reset cannot ask it, and exits with 0: the pod has
+// outlived that. Nobody takes the machine for empty: there is no join before the runtime is back.
+func TestPodThatOutlivesAResetWithoutARuntimeIsTheKubeletsToEnd(t *testing.T) {
+	s := tellLive(t, ready())
+	s.must(s.node.ImportPause(s.ctx))
+	s.join(s.args()...).is(0, "Joined")
+	s.runPod("w1")
+	before := s.pids("pause")
+	if len(before) != 2 {
+		t.Fatalf("%d processes of the pod, wanted its sandbox and its container", len(before))
+	}
+	s.must(s.node.StopUnit("kubelet"))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	now := int64(0)
+	s.must(s.cp.Client().CoreV1().Pods("default").Delete(s.ctx, "precious", meta.DeleteOptions{GracePeriodSeconds: &now}))
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600)) // torn: a reset is due
+	s.must(s.node.StopUnit("containerd"))
+
+	p := s.start(s.node, s.args()...)
+	s.must(p.Stderr.WaitFor(s.ctx, "CRI"))
+	if after := s.pids("pause"); len(after) != 2 {
+		t.Errorf("%d processes of the pod are left: something has ended it without the runtime", len(after))
+	}
+	if n := s.node.KubeadmCount("reset"); n != 1 {
+		t.Errorf("%d resets", n)
+	}
+	s.must(s.node.StartUnit("containerd"))
+	s.member(p.end().is(0, "Joined").counts(-1, 1, 0, 0))
+	for len(s.pids("pause")) > 0 { // the new kubelet finds a pod that no API server knows, and ends it
+		s.sleep(time.Second)
+	}
+}
+
+// Fault 44, the contrary: with its runtime a reset ends the pod, so that the one above does see something.
+func TestResetWithARuntimeEndsThePod(t *testing.T) {
+	s := tellLive(t, ready())
+	s.must(s.node.ImportPause(s.ctx))
+	s.join(s.args()...).is(0, "Joined")
+	s.runPod("w1")
+	s.must(s.node.StopUnit("kubelet"))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
+	p := s.start(s.node, s.args()...)
+	s.must(p.Stderr.WaitFor(s.ctx, "running kubeadm join"))
+	if left := s.pids("pause"); len(left) != 0 {
+		t.Errorf("the reset has left %v", left)
+	}
+	s.member(p.end().is(0, "Joined").counts(1, 1, 0, 0))
+}
+
+// runPod runs a pod on a Node and returns when it does. It shares the machine's PIDs, so that its processes are seen.
+func (s *story) runPod(node string) {
+	s.Helper()
+	yes, no, pods := true, false, s.cp.Client().CoreV1().Pods("default")
+	s.must(s.cp.WaitServiceAccount(s.ctx, "default"))
+	_, err := pods.Create(s.ctx, &core.Pod{
+		ObjectMeta: meta.ObjectMeta{Name: "precious"},
+		Spec: core.PodSpec{
+			NodeName: node, HostNetwork: true, HostPID: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+			Tolerations: []core.Toleration{{Operator: core.TolerationOpExists}},
+			// privileged, for the testbed's runc has no libseccomp
+			Containers: []core.Container{{Name: "precious", Image: testbed.PauseImage, ImagePullPolicy: core.PullNever, SecurityContext: &core.SecurityContext{Privileged: &yes}}},
+		},
+	}, meta.CreateOptions{})
+	s.must(err)
+	for {
+		pod, err := pods.Get(s.ctx, "precious", meta.GetOptions{})
+		s.must(err)
+		if pod.Status.Phase == core.PodRunning {
+			return
+		}
+		s.sleep(500 * time.Millisecond)
+	}
+}
+
+// pids lists the processes of a program on the node.
+func (s *story) pids(name string) []int {
+	s.Helper()
+	all, err := s.node.Running(name)
+	s.must(err)
+	var pids []int
+	for _, p := range all {
+		pids = append(pids, p.PID)
+	}
+	return pids
+}
