@@ -115,12 +115,6 @@ func sightingOf(name string, err error) Sighting {
 	return s
 }
 
-// retryAfter is how long an answer asks to be left alone.
-func retryAfter(err error) time.Duration {
-	seconds, _ := apierrors.SuggestsClientDelay(err)
-	return time.Duration(seconds) * time.Second
-}
-
 // isAbsent holds only for the API server's own NotFound for this very Node. A
 // load balancer's 404 page also becomes a NotFound in client-go, with details
 // filled in from the request; the cause UnexpectedServerResponse gives it away.

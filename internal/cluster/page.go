@@ -36,7 +36,7 @@ func Answered(err error) bool {
 	return errors.As(err, &page) || errors.As(err, &status)
 }
 
-// retryAfter is how long an answer asks us to stay away; 0: it does not.
+// retryAfter is how long an answer asks to be left alone; 0: it does not.
 func retryAfter(err error) time.Duration {
 	var page *PageError
 	if errors.As(err, &page) {
