@@ -199,8 +199,8 @@ func (c *canary) lookAtFiles(folders []string) {
 
 // walk looks into every file that has changed; now gets those that only kubeadm needs.
 func (c *canary) walk(folder string, now map[string]bool) {
-	root := c.node.Path("/")
-	_ = filepath.WalkDir(c.node.Path(folder), func(path string, d fs.DirEntry, err error) error {
+	root := c.node.Path("/") // asked for once: the node may be switched off meanwhile; not cleaned: it may be a link
+	_ = filepath.WalkDir(root+folder, func(path string, d fs.DirEntry, err error) error {
 		inside := filepath.Join("/", strings.TrimPrefix(path, root))
 		switch {
 		case err != nil: // gone meanwhile
@@ -251,13 +251,14 @@ func isForKubeadm(path string) bool {
 
 // outlived notes the files for kubeadm that should have gone with the nodejoin that has just ended.
 func (c *canary) outlived() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	root := c.node.Path("/")
 	for _, pattern := range []string{"/run/nodejoin/nodejoin-secret-*", "/etc/kubernetes/bootstrap-kubelet.conf"} {
-		matches, _ := filepath.Glob(c.node.Path(pattern))
+		matches, _ := filepath.Glob(filepath.Join(root, pattern))
 		for _, path := range matches {
 			if raw, err := os.ReadFile(path); err == nil && bytes.Contains(raw, tokenMark) {
-				c.mu.Lock()
-				c.leak("/%s, which outlived nodejoin", strings.TrimPrefix(path, c.node.Path("/")))
-				c.mu.Unlock()
+				c.leak("%s, which outlived nodejoin", filepath.Join("/", strings.TrimPrefix(path, root)))
 			}
 		}
 	}

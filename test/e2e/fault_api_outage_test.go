@@ -82,7 +82,7 @@ func TestWatchCutSilentlyIsNoticedAndADeletionMeanwhileIsSeen(t *testing.T) {
 	if d := time.Since(restored); d > 30*time.Second {
 		t.Errorf("the deletion was noticed %s after the network was back", d)
 	}
-	e := p.end().is(0, "Recovered").counts(1, 0, 1, 1)
+	e := p.end().is(0, "Recovered").counts(1, 0, 1, 1).says("gives no useful answer", "was deleted")
 	if e.report.Deletions[0].UID != string(first.UID) {
 		t.Errorf("deletions %+v, the first Node's UID was %s", e.report.Deletions, first.UID)
 	}
@@ -147,11 +147,10 @@ func (p *phases) letThemEnd() {
 		e := p.running[phase].end()
 		if phase == "verify" {
 			// Only the kubelet that the API server refused may have been restarted: its Node was not there for too long.
-			e.is(0, "Joined", "Recovered").counts(1, 0, atMostOne, 0)
+			e.is(0, "Joined", "Recovered").counts(1, 0, atMostOne, 0).says("has stayed for")
 		} else {
-			e.is(0, "Joined").counts(1, 0, 0, 0)
+			e.is(0, "Joined").counts(1, 0, 0, 0).says("has stayed for")
 		}
-		e.says("has stayed for")
 		p.member(e)
 		if phase == "hold" && e.report.Node.UID != p.held {
 			p.Errorf("the Node in hold has another UID: %s, not %s", e.report.Node.UID, p.held)

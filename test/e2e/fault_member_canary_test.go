@@ -88,7 +88,10 @@ exec ` + testbed.RealKubeadm + ` "$@"
 // seenTheSecretFile checks that the canary was awake.
 func (s *story) seenTheSecretFile() {
 	s.Helper()
-	if s.canaryOf(s.node).secretFiles == 0 {
+	c := s.canaryOf(s.node)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.secretFiles == 0 {
 		s.Error("the canary has not seen the one file that kubeadm must get: does it see anything?")
 	}
 }

@@ -86,7 +86,7 @@ func TestRebootedHostIsAMemberOnceItsKubeletHasPosted(t *testing.T) {
 	s.must(p.Stderr.WaitFor(s.ctx, "our kubelet is to report"))
 	s.sleep(5 * time.Second)
 	s.must(s.node.Resume("kubelet"))
-	e := p.end().is(0, "AlreadyJoined").counts(0, 0, 0, 0)
+	e := p.end().is(0, "AlreadyJoined").counts(0, 0, 0, 0).says("our kubelet is to report")
 	s.member(e)
 	if e.report.Node.UID != string(uid) {
 		t.Errorf("UID %s, before the reboots it was %s", e.report.Node.UID, uid)
@@ -146,7 +146,7 @@ func TestNodeMadeByHandIsOursOnlyOnceTheKubeletHasPosted(t *testing.T) {
 	default:
 	}
 	s.must(s.node.Resume("kubelet"))
-	e = p.end().is(0, "AlreadyJoined", "Recovered").counts(0, 0, anyNumber, anyNumber)
+	e = p.end().is(0, "AlreadyJoined", "Recovered").counts(0, 0, anyNumber, anyNumber).says(`another bootID ("")`)
 	if e.report.Node.UID != string(uid) {
 		t.Errorf("UID %s, made by hand was %s", e.report.Node.UID, uid)
 	}

@@ -69,8 +69,8 @@ type story struct {
 // shared is what a story and its parts have in common.
 type shared struct {
 	canaries map[*testbed.Node]*canary
-	// stated is what the story has wanted of a run so far.
-	stated struct{ exit, counts, sentence bool }
+	// stated: of a run at least, the story has stated the exit status, the counts and a sentence.
+	stated bool
 }
 
 // longest is for how long a story may last before it is ended, with its logs shown.
@@ -176,6 +176,7 @@ type ended struct {
 	report         report
 	hasReport      bool
 	wanted         string // exit status and reason, as stated
+	counted, said  bool   // the counts and a sentence are stated too
 }
 
 // args is nodejoin join with the flags of a printed join command, and the host's preflight exceptions.
@@ -255,7 +256,6 @@ func (e ended) is(code int, reasons ...string) ended {
 	if e.code != code || e.hasReport && !slices.Contains(reasons, e.report.Reason) {
 		e.s.Fatalf("exit %d %s (%s), wanted %d %s", e.code, e.report.Reason, e.report.Message, code, reasons)
 	}
-	e.s.stated.exit = true
 	e.wanted = fmt.Sprintf("%d %s", code, strings.Join(reasons, "|"))
 	return e
 }
@@ -278,11 +278,11 @@ func (e ended) counts(joins, resets, restarts, deletions int) ended {
 			e.s.Errorf("%d %s, wanted %s", n[0], what, countWords(n[1]))
 		}
 	}
-	e.s.stated.counts = true
+	e.counted = true
 	if e.wanted != "" {
 		e.s.Attr("outcome", fmt.Sprintf("%s %d %d %d %d", e.wanted, joins, resets, restarts, deletions))
 	}
-	return e
+	return e.isStated()
 }
 
 func isCount(is, wanted int) bool {
@@ -316,18 +316,23 @@ func (e ended) says(words ...string) ended {
 			e.s.Errorf("nothing says %q", w)
 		}
 	}
-	e.s.stated.sentence = true
+	e.said = true
+	return e.isStated()
+}
+
+func (e ended) isStated() ended {
+	e.s.stated = e.s.stated || e.wanted != "" && e.counted && e.said
 	return e
 }
 
-// fault names the fault that a story tells, by its number in the table of `make faults`. Who tells a fault states how
-// nodejoin ends, what it has done and the sentence that a person reads.
+// fault names the fault that a story tells, by its number in the table of `make faults`. Who tells a fault states of one run
+// at least how nodejoin ends, what it has done and the sentence that a person reads.
 func (s *story) fault(number int) {
 	s.Helper()
 	s.Attr("fault", fmt.Sprint(number))
 	s.Cleanup(func() {
-		if is := s.stated; !s.Failed() && (!is.exit || !is.counts || !is.sentence) {
-			s.Errorf("fault %d: exit status stated: %t, counts: %t, a sentence: %t", number, is.exit, is.counts, is.sentence)
+		if !s.Failed() && !s.stated {
+			s.Errorf("fault %d is told, and of no run is(), counts() and says() are stated together", number)
 		}
 	})
 }
