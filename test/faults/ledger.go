@@ -11,7 +11,7 @@ import (
 
 // told is what a run of the tests has recorded of a story.
 type told struct {
-	passed   bool
+	result   string // pass, fail or skip; empty if the run was ended before the story
 	outcomes []outcome
 }
 
@@ -38,8 +38,8 @@ func (l ledger) read(raw []byte) error {
 		case e.Action == "run" && !part:
 			l[key] = &told{}
 		case l[key] == nil:
-		case e.Action == "pass" && !part:
-			l[key].passed = true
+		case !part && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
+			l[key].result = e.Action
 		case e.Action == "attr" && e.Key == "outcome":
 			o, err := parseOutcome(e.Value)
 			if err != nil {
@@ -114,12 +114,15 @@ func table(stories []story, last ledger) (text string, bad int) {
 			switch t := last[[2]string{s.folder, s.name}]; {
 			case t == nil:
 				exits = "**not in the last run**"
-				bad++
-			case !t.passed:
-				exits = "**failed**"
-				bad++
-			default:
+			case t.result == "pass":
 				exits, counts = t.words()
+			case t.result == "":
+				exits = "**did not end**"
+			default:
+				exits = "**" + t.result + "**"
+			}
+			if strings.HasPrefix(exits, "*") {
+				bad++
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", fault, exits, counts, s.cell())
 			fault = ""
