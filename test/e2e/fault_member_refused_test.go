@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,9 +44,11 @@ func TestWorkingControlPlaneIsRefusedByItsFilesAlone(t *testing.T) {
 	s.fault(7)
 	s.must(s.cp.Install(nodejoin, "nodejoin"))
 	s.must(s.cp.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", "kind: Pod\n", 0o600))
-	p, err := s.cp.Machine.Start(s.ctx, testbed.Command{Args: s.args("--reset", "always")})
+	p, err := s.cp.Machine.Start(s.ctx, testbed.Command{Args: s.args("--reset", "always", "-o", "json")})
 	s.must(err)
-	ended{s: s, code: p.Wait().Code, stdout: p.Stdout.String(), stderr: p.Stderr.String()}.is(10, "Refused").counts(0, 0, 0, 0).says("kube-apiserver.yaml")
+	e := ended{s: s, code: p.Wait().Code, stdout: p.Stdout.String(), stderr: p.Stderr.String(), hasReport: true}
+	s.must(json.Unmarshal([]byte(e.stdout), &e.report))
+	e.is(10, "Refused").counts(0, 0, 0, 0).says("kube-apiserver.yaml")
 	if _, err := s.cp.GetNode(s.ctx, "w1"); err == nil || !s.cp.Exists("/etc/kubernetes/manifests/kube-apiserver.yaml") {
 		t.Errorf("the control plane does not work any more: %v", err)
 	}

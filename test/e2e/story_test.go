@@ -250,11 +250,19 @@ func (r *running) end() ended {
 	return e
 }
 
-// is checks how it ended: with this exit status and, if it has written a status file, for one of these reasons.
+// unreported are the exit statuses that come without a report: bad input, a host on which nothing can be written, another
+// nodejoin at work, and the answers of check.
+var unreported = []int{2, 3, 11, 20, 21}
+
+// is checks how it ended: with this exit status and, by its report, for one of these reasons; no reason, or an empty one: a
+// report is not looked for.
 func (e ended) is(code int, reasons ...string) ended {
 	e.s.Helper()
 	if e.code != code || e.hasReport && !slices.Contains(reasons, e.report.Reason) {
 		e.s.Fatalf("exit %d %s (%s), wanted %d %s", e.code, e.report.Reason, e.report.Message, code, reasons)
+	}
+	if !e.hasReport && strings.Join(reasons, "") != "" && !slices.Contains(unreported, code) {
+		e.s.Fatalf("exit %d, and there is no report of it", e.code)
 	}
 	e.wanted = fmt.Sprintf("%d %s", code, strings.Join(reasons, "|"))
 	return e
