@@ -7,7 +7,7 @@ GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test mutants demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,7 @@ build: ## Build bin/nodejoin
 
 unit: schedules ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
+	cd test && go test ./faults
 
 schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
@@ -25,9 +26,12 @@ parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
 	cd test && go run ./parts
 
 e2e: parts ## Tell the stories on a real cluster (root)
-	cd test && go run $(GOTESTSUM) --format testname -- -count=1 -timeout 60m -parallel $(PARALLEL) ./...
+	cd test && go run $(GOTESTSUM) --format testname --jsonfile ../bin/e2e.json -- -count=1 -timeout 60m -parallel $(PARALLEL) ./...
 
 test: unit e2e ## All tests
+
+faults: ## Print how each fault ended in the last run of the stories, and refresh README's table
+	cd test && go run ./faults
 
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants

@@ -10,8 +10,9 @@ import (
 	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
-// Fault 18. Late by ten minutes, and by some more, so that it comes up at any moment between two probes.
+// Late by ten minutes, and by some more, so that it comes up at any moment between two probes.
 func TestControlPlaneTenMinutesLateIsTriedWithinThreeSeconds(t *testing.T) {
+	t.Attr("fault", "18")
 	for more := time.Duration(0); more < 2*time.Second; more += 100 * time.Millisecond {
 		simulate(t, nil, func(s *sim, start func() (Report, error)) {
 			late := 10*time.Minute + more
@@ -27,10 +28,14 @@ func TestControlPlaneTenMinutesLateIsTriedWithinThreeSeconds(t *testing.T) {
 	}
 }
 
-// Faults 10, 11 and 17. To the loop they are the same: nothing answers for a while. Here the silence begins at any moment of a
+// To the loop they are the same: nothing answers for a while. Here the silence begins at any moment of a
 // run and ends before or after every patience of the rules. A kubelet that was silenced before it had registered may be
 // restarted once; nothing harsher is done, and what was a member stays the same one.
 func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
+	t.Attr("fault", "10")
+	t.Attr("fault", "11")
+	t.Attr("fault", "17")
+	t.Attr("outcome", "- Joined|Recovered 1 0 -3 0") // as checked below
 	for from := time.Duration(0); from < 15*time.Second; from += 250 * time.Millisecond {
 		for _, lasts := range []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
 			simulate(t, func(c *Config) { c.Hold, c.AttemptTimeout = 10*time.Second, 15*time.Minute }, func(s *sim, start func() (Report, error)) {
@@ -46,8 +51,9 @@ func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
 	}
 }
 
-// Fault 13. What the server asks for is obeyed, and no longer than it asks.
+// What the server asks for is obeyed, and no longer than it asks.
 func TestRetryAfterIsObeyed(t *testing.T) {
+	t.Attr("fault", "13")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.verdict = cluster.Probe{Err: errors.New("too many requests"), RetryAfter: 30 * time.Second}
@@ -58,9 +64,10 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	})
 }
 
-// Fault 23. A denied request fails the run at the deadline; each denial is named, and the reset between two requests is
+// A denied request fails the run at the deadline; each denial is named, and the reset between two requests is
 // allowed, for a denied one is worth nothing.
 func TestDeniedRequestIsNamedAtTheDeadline(t *testing.T) {
+	t.Attr("fault", "23")
 	simulate(t, func(c *Config) { c.Timeout, c.Hold = 2*time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
 		s.disk.Leftovers = []string{"/etc/kubernetes/bootstrap-kubelet.conf"}
 		s.running = true

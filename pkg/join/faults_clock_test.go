@@ -10,8 +10,8 @@ import (
 	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
-// Fault 29.
 func TestClockThatIsWrongIsSaidOnce(t *testing.T) {
+	t.Attr("fault", "29")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		invalid := x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Fault 38, with the defaults and under a strict cloud: every five seconds it deletes what is there.
+// With the defaults and under a strict cloud: every five seconds it deletes what is there.
 func TestRestartsAfterDeletionsBackOffUpToTheMost(t *testing.T) {
+	t.Attr("fault", "38")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		var strike func()
 		strike = func() { s.node = nil; s.after(5*time.Second, strike) }
@@ -27,8 +28,9 @@ func TestRestartsAfterDeletionsBackOffUpToTheMost(t *testing.T) {
 	})
 }
 
-// Fault 41, with the field's 90 s.
+// With the field's 90 s.
 func TestCloudControllerThatIsNinetySecondsLate(t *testing.T) {
+	t.Attr("fault", "41")
 	late := func(s *sim) {
 		s.tainted = true
 		s.after(90*time.Second, func() { s.deleteNode() })
@@ -59,8 +61,9 @@ func TestCloudControllerThatIsNinetySecondsLate(t *testing.T) {
 	})
 }
 
-// Fault 35. A machine on which a run was killed in the middle of its join: the kubelet got its credentials, nobody looked.
+// A machine on which a run was killed in the middle of its join: the kubelet got its credentials, nobody looked.
 func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T) {
+	t.Attr("fault", "35")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()

@@ -12,9 +12,10 @@ import (
 	"github.com/nodejoin/nodejoin/internal/host"
 )
 
-// Fault 4, where firmware and image give both machines the same IDs: the original's heartbeat proves that it lives, and
+// Where firmware and image give both machines the same IDs: the original's heartbeat proves that it lives, and
 // one machine has one boot.
 func TestClonedImageWithTheOriginalsIDsIsKnownByTheOriginalsHeartbeat(t *testing.T) {
+	t.Attr("fault", "4")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("golden")
 		s.judge, s.hideFromToken, s.running = nil, true, true

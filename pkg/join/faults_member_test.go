@@ -18,8 +18,9 @@ func (s *sim) cloneOf(name string) {
 	s.judge = func(n cluster.Node) bool { return n.BootID == "boot-of-the-original" }
 }
 
-// Fault 1: the first one's heartbeat moves only now and then, and an API server that is silent meanwhile proves nobody alive.
+// The first one's heartbeat moves only now and then, and an API server that is silent meanwhile proves nobody alive.
 func TestTwinIsNotBelievedAliveAcrossASilence(t *testing.T) {
+	t.Attr("fault", "1")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.addNode("boot-of-another")
@@ -30,8 +31,9 @@ func TestTwinIsNotBelievedAliveAcrossASilence(t *testing.T) {
 	})
 }
 
-// Fault 2: a takeover is normal for a minute; if our kubelet never moves in, that is said, and nothing is reset for it.
+// A takeover is normal for a minute; if our kubelet never moves in, that is said, and nothing is reset for it.
 func TestTakeoverWhoseKubeletNeverReportsIsNoSuccess(t *testing.T) {
+	t.Attr("fault", "2")
 	simulate(t, func(c *Config) { c.Timeout, c.Hold = 4*time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
 		s.addNode("boot-of-another")
 		s.node.Ready = "Unknown"
@@ -44,8 +46,9 @@ func TestTakeoverWhoseKubeletNeverReportsIsNoSuccess(t *testing.T) {
 	})
 }
 
-// Fault 2: the taints that follow a dead Node's condition go by themselves.
+// The taints that follow a dead Node's condition go by themselves.
 func TestOnlyTaintsThatStayAreWarnedOf(t *testing.T) {
+	t.Attr("fault", "2")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.addNode("boot-of-another")
@@ -59,8 +62,9 @@ func TestOnlyTaintsThatStayAreWarnedOf(t *testing.T) {
 	})
 }
 
-// Fault 3: the API server is the last to come back after a power cut.
+// The API server is the last to come back after a power cut.
 func TestRebootedHostWaitsForTheAPIServerAndThenForItsKubelet(t *testing.T) {
+	t.Attr("fault", "3")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
@@ -73,8 +77,9 @@ func TestRebootedHostWaitsForTheAPIServerAndThenForItsKubelet(t *testing.T) {
 	})
 }
 
-// Fault 3: the kubelet did not start at boot; starting it is enough.
+// The kubelet did not start at boot; starting it is enough.
 func TestRebootedHostWhoseKubeletDoesNotRunGetsItStarted(t *testing.T) {
+	t.Attr("fault", "3")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
@@ -84,8 +89,8 @@ func TestRebootedHostWhoseKubeletDoesNotRunGetsItStarted(t *testing.T) {
 	})
 }
 
-// Fault 4.
 func TestClonedImageWithTheSameNameIsRefusedTheName(t *testing.T) {
+	t.Attr("fault", "4")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("w1")
 		r, err := start()
@@ -94,8 +99,8 @@ func TestClonedImageWithTheSameNameIsRefusedTheName(t *testing.T) {
 	})
 }
 
-// Fault 4.
 func TestClonedImageIsNotResetAgainstTheUsersWord(t *testing.T) {
+	t.Attr("fault", "4")
 	simulate(t, func(c *Config) { c.Reset = ResetNever }, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("golden")
 		s.hideFromToken = true
@@ -107,8 +112,10 @@ func TestClonedImageIsNotResetAgainstTheUsersWord(t *testing.T) {
 	})
 }
 
-// Faults 4 and 8: evidence for a reset does not outweigh what the reset would delete.
+// Evidence for a reset does not outweigh what the reset would delete.
 func TestClonedImageWithStaticPodsIsRefused(t *testing.T) {
+	t.Attr("fault", "4")
+	t.Attr("fault", "8")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("golden")
 		s.disk.StaticPods = []string{"/etc/kubernetes/manifests/proxy.yaml"}
@@ -121,8 +128,9 @@ func TestClonedImageWithStaticPodsIsRefused(t *testing.T) {
 	})
 }
 
-// Fault 6: the kubelet moves into a Node made by hand minutes later.
+// The kubelet moves into a Node made by hand minutes later.
 func TestNodeMadeByHandBecomesOursWithTheKubeletsFirstPost(t *testing.T) {
+	t.Attr("fault", "6")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
@@ -134,8 +142,9 @@ func TestNodeMadeByHandBecomesOursWithTheKubeletsFirstPost(t *testing.T) {
 	})
 }
 
-// Fault 7: a machine may become a control-plane host while nodejoin waits for the API server.
+// A machine may become a control-plane host while nodejoin waits for the API server.
 func TestHostThatBecomesAControlPlaneMeanwhileIsNotReset(t *testing.T) {
+	t.Attr("fault", "7")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.disk = host.Disk{Leftovers: []string{"/etc/kubernetes/pki/ca.crt"}}
 		s.down = true
@@ -147,8 +156,9 @@ func TestHostThatBecomesAControlPlaneMeanwhileIsNotReset(t *testing.T) {
 	})
 }
 
-// Fault 8: without a pin the endpoint itself may show that it is another cluster's.
+// Without a pin the endpoint itself may show that it is another cluster's.
 func TestCredentialsOfAnotherClusterAreRefusedByTheEndpointsCertificate(t *testing.T) {
+	t.Attr("fault", "8")
 	for reset, want := range map[ResetMode]wanted{
 		ResetAuto: {reason: Refused}, ResetNever: {reason: Refused}, ResetAlways: {reason: Joined, joins: 1, resets: 1},
 	} {

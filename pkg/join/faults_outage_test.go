@@ -5,9 +5,12 @@ import (
 	"time"
 )
 
-// Faults 10, 11 and 17. A kubelet that was silenced before it had registered is given its time again when the silence ends:
+// A kubelet that was silenced before it had registered is given its time again when the silence ends:
 // it tries every few seconds, and a restart in the middle of that is no recovery.
 func TestKubeletSilencedBeforeItRegisteredIsGivenItsTime(t *testing.T) {
+	t.Attr("fault", "10")
+	t.Attr("fault", "11")
+	t.Attr("fault", "17")
 	for from := 250 * time.Millisecond; from < 2*time.Second; from += 250 * time.Millisecond {
 		simulate(t, func(c *Config) { c.Hold = 10 * time.Second }, func(s *sim, start func() (Report, error)) {
 			s.after(from, func() { s.down = true })
@@ -18,8 +21,9 @@ func TestKubeletSilencedBeforeItRegisteredIsGivenItsTime(t *testing.T) {
 	}
 }
 
-// Fault 23. The shortest attempt that is allowed has room for a reset too: the join follows it, in the same attempt.
+// The shortest attempt that is allowed has room for a reset too: the join follows it, in the same attempt.
 func TestShortestAttemptHasRoomForAReset(t *testing.T) {
+	t.Attr("fault", "23")
 	simulate(t, func(c *Config) { c.AttemptTimeout = minAttempt }, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.disk.Leftovers = []string{"/etc/kubernetes/pki/ca.crt"}

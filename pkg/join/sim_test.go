@@ -470,7 +470,8 @@ func (s *sim) Join(ctx context.Context, token, bearer string) error {
 	}
 	s.kubeadms++
 	s.shown = "" // what was before a reset, by whomever, is over
-	leftovers, node, custom := len(s.disk.Leftovers), s.node, s.join
+	leftovers, custom := len(s.disk.Leftovers), s.join
+	taken := s.node != nil && s.node.Ready == "True"
 	s.mu.Unlock()
 	defer s.change(func() { s.kubeadms-- })
 	failure := func(err error) error { return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Err: err} }
@@ -479,7 +480,7 @@ func (s *sim) Join(ctx context.Context, token, bearer string) error {
 		return custom(ctx)
 	case leftovers > 0:
 		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Checks: []kubeadm.Check{{Name: "FileAvailable--etc-kubernetes-kubelet.conf"}}}
-	case node != nil && node.Ready == "True":
+	case taken:
 		return failure(errors.New("a Node already exists"))
 	}
 	if err := wait(ctx, 650*time.Millisecond); err != nil {

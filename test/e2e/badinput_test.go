@@ -16,13 +16,13 @@ func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 	pin := s.cp.CAHash()
 	good := []string{"10.77.0.2:6443", "--token", s.token, "--discovery-token-ca-cert-hash", pin}
 	config := func(name, text string) string {
-		s.must(s.node.WriteFile("/root/"+name, text, 0o600))
+		s.source(s.node, "/root/"+name, text, 0o600)
 		return "/root/" + name
 	}
 	const v1beta4 = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n"
 	discovery := "discovery: {bootstrapToken: {apiServerEndpoint: '10.77.0.2:6443', token: " + s.token + ", caCertHashes: ['" + pin + "']}}\n"
 	s.must(s.node.WriteFile("/root/junk", "this is no token\n", 0o600))
-	s.must(s.node.WriteFile("/root/token", s.token, 0o600))
+	s.source(s.node, "/root/token", s.token, 0o600)
 
 	for name, c := range map[string]struct {
 		args []string
@@ -68,7 +68,7 @@ func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 		"not root":                  {args: append([]string{"AS-NOBODY"}, good...), code: 3, says: []string{"root"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &story{T: t, ctx: s.ctx, tb: s.tb, cp: s.cp, node: s.node, token: s.token}
+			s := s.in(t)
 			args := append([]string{"nodejoin", "join"}, c.args...)
 			if c.args[0] == "AS-NOBODY" {
 				args = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nodejoin", "join"}, c.args[1:]...)
@@ -78,14 +78,7 @@ func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 			if !strings.Contains(strings.Join(args, " "), "--timeout") {
 				args = append(args, "--timeout", "70s")
 			}
-			p, err := s.node.Start(s.ctx, testbed.Command{Args: args, Env: c.env})
-			s.must(err)
-			e := ended{s: s, code: p.Wait().Code, stdout: p.Stdout.String(), stderr: p.Stderr.String()}
-			s.noTokenLeft(s.node, e)
-			if e.code != c.code {
-				t.Errorf("exit %d, wanted %d\n%s%s", e.code, c.code, e.stdout, e.stderr)
-			}
-			e.says(c.says...)
+			e := s.startAs(s.node, testbed.Command{Args: args, Env: c.env}).end().is(c.code, "Usage", "HostUnfit").says(c.says...)
 			if after := s.disk(); after != before {
 				t.Errorf("touched: before\n%safter\n%s", before, after)
 			}

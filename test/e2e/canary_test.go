@@ -2,12 +2,12 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,26 +16,25 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// canary watches a node for a token's secret while a story runs: argv and environment of every process, and every file.
-// The places where the secret must be are known; anywhere else it has leaked.
+// canary watches a node for tokens from its making to the end of the story: argv and environment of every process, and
+// every file. All tokens of the testbed begin alike, so one search finds any of them, also what is left of a torn one.
+// Where a token must be is known; anywhere else it has leaked.
 type canary struct {
-	s    *story
-	node *testbed.Node
-	// secret is the part of the token behind the dot: the other one is no secret.
-	secret []byte
-	// sources are the files in which the user has put the token.
-	sources []string
-	// typed: the user has typed the token, so it may be in nodejoin's own argv; exported: in its own environment.
-	typed, exported bool
-
+	node          *testbed.Node
 	stop, stopped chan struct{}
 
-	mu    sync.Mutex
-	found []string
-	looks int
-	seen  map[string]stamp // files that were read, as they were then
-	// overdue is since when a file that only kubeadm needs has been there without a kubeadm.
+	mu      sync.Mutex
+	sources []string        // files in which the user has put a token
+	runs    []*testbed.Proc // what a story has started: none of them may say the token
+	found   []string
+	known   map[string]bool  // leaks that were found before
+	seen    map[string]stamp // files that were read, as they were then
+	// nodejoin and kubeadm: whether one of them ran at the last look.
+	nodejoin, kubeadm bool
+	// overdue is since when a file that only kubeadm needs has been there while nodejoin ran and kubeadm did not; orphans
+	// are those that were there when no nodejoin ran: a killed one has left them.
 	overdue map[string]time.Time
+	orphans map[string]stamp
 	// secretFiles counts the looks at which kubeadm's configuration was there.
 	secretFiles int
 }
@@ -46,31 +45,30 @@ type stamp struct {
 	changed syscall.Timespec
 }
 
-// canaryEvery is how often it looks. What is shorter may slip through while the story runs; the calls of kubeadm are on record.
-const canaryEvery = 50 * time.Millisecond
+// tokenMark is what the canary looks for.
+var tokenMark = []byte(testbed.TokenMark)
 
-// kubeadmSlack is how long a file for kubeadm alone may be there without it, before its start and after its end.
-const kubeadmSlack = 2 * time.Second
+const (
+	// canaryEvery is how often it looks at the processes. What is shorter may slip through; the calls of kubeadm are on record.
+	canaryEvery = 50 * time.Millisecond
+	// filesEvery is at which of these looks it also looks into the folders where files come and go.
+	filesEvery = 5
+	// kubeadmSlack is how long a file for kubeadm alone may be there without it, before its start and after its end.
+	kubeadmSlack = 3 * time.Second
+)
+
+// busy are the folders that are looked at while the story runs; at the end of a run it is all of them.
+var busy = []string{"/run", "/etc", "/tmp", "/var/tmp", "/dev/shm", "/var/lib/kubelet"}
 
 // unwatched are folders with nothing but what the kernel or the testbed puts there.
 var unwatched = []string{"/proc", "/sys", "/dev", "/usr", "/opt/testbed", testbed.TestbedFolder}
 
-// canary begins to watch the node; change says where the token may be.
-func (s *story) canary(n *testbed.Node, change func(*canary)) *canary {
-	s.Helper()
-	_, secret, ok := strings.Cut(s.token, ".")
-	if !ok {
-		s.Fatal("the story has no token to look for")
-	}
+func watch(n *testbed.Node) *canary {
 	c := &canary{
-		s: s, node: n, secret: []byte(secret), seen: map[string]stamp{}, overdue: map[string]time.Time{},
-		stop: make(chan struct{}), stopped: make(chan struct{}),
-	}
-	if change != nil {
-		change(c)
+		node: n, stop: make(chan struct{}), stopped: make(chan struct{}),
+		known: map[string]bool{}, seen: map[string]stamp{}, overdue: map[string]time.Time{}, orphans: map[string]stamp{},
 	}
 	go c.watch()
-	s.Cleanup(c.end)
 	return c
 }
 
@@ -78,8 +76,13 @@ func (c *canary) watch() {
 	defer close(c.stopped)
 	tick := time.NewTicker(canaryEvery)
 	defer tick.Stop()
-	for {
-		c.look()
+	for i := 0; ; i++ {
+		c.mu.Lock()
+		c.lookAtProcesses()
+		if i%filesEvery == 0 {
+			c.lookAtFiles(busy)
+		}
+		c.mu.Unlock()
 		select {
 		case <-tick.C:
 		case <-c.stop:
@@ -88,77 +91,93 @@ func (c *canary) watch() {
 	}
 }
 
-func (c *canary) end() {
-	c.mu.Lock()
-	select {
-	case <-c.stop:
-	default:
-		close(c.stop)
-	}
-	c.mu.Unlock()
+// end stops watching, reads every file once more, and tells where a token was.
+func (c *canary) end() []string {
+	close(c.stop)
 	<-c.stopped
-}
-
-// leaks stops watching, reads every file once more, and tells where the secret was.
-func (c *canary) leaks(e ended) []string {
-	c.s.Helper()
-	c.end()
 	c.mu.Lock()
 	clear(c.seen)
 	c.mu.Unlock()
-	c.look()
-	for what, text := range map[string]string{"stdout": e.stdout, "stderr": e.stderr} {
-		if strings.Contains(text, string(c.secret)) {
-			c.leak("nodejoin's %s", what)
-		}
-	}
-	for _, path := range c.kept() {
-		c.leak("%s, which outlived nodejoin", path)
-	}
-	calls, err := c.node.KubeadmCalls()
-	c.s.must(err)
-	for _, call := range calls {
-		if strings.Contains(strings.Join(call.Args, " "), string(c.secret)) {
-			c.leak("the arguments of kubeadm %s", call.Args[0])
-		}
-	}
-	return c.found
+	return c.leaks()
 }
 
-// silent checks that the secret was nowhere, and that the canary was awake.
-func (c *canary) silent(e ended) {
-	c.s.Helper()
-	for _, leak := range c.leaks(e) {
-		c.s.Errorf("the token is in %s", leak)
+// leaks looks everywhere and tells where a token was or is, each place once.
+func (c *canary) leaks() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lookAtProcesses()
+	c.lookAtFiles([]string{"/", "/dev/shm"})
+	for _, p := range c.runs {
+		for what, text := range map[string]*testbed.Buffer{"stdout": p.Stdout, "stderr": p.Stderr} {
+			if text.Contains(testbed.TokenMark) {
+				c.leak("%s of process %d", what, p.PID)
+			}
+		}
 	}
-	c.s.Logf("the canary looked %d times and saw kubeadm's configuration %d times", c.looks, c.secretFiles)
-	if e.report.Counts.Joins > 0 && c.secretFiles == 0 {
-		c.s.Error("the canary has not seen the one file that kubeadm must get: does it see anything?")
+	if calls, err := c.node.KubeadmCalls(); err != nil {
+		c.leak("what cannot be read: %v", err)
+	} else {
+		for _, call := range calls {
+			if strings.Contains(strings.Join(call.Args, " "), testbed.TokenMark) {
+				c.leak("the arguments of kubeadm %s", call.Args[0])
+			}
+		}
 	}
+	found := c.found
+	c.found = nil
+	return found
 }
 
 func (c *canary) leak(format string, args ...any) {
-	if where := fmt.Sprintf(format, args...); !slices.Contains(c.found, where) {
-		c.found = append(c.found, where)
+	if l := fmt.Sprintf(format, args...); !c.known[l] {
+		c.known[l] = true
+		c.found = append(c.found, l)
 	}
 }
 
-func (c *canary) look() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.looks++
-	processes, err := c.node.Processes()
-	if err != nil {
-		return // switched off just now
+// lookAtProcesses asks the node's own /proc, which has nobody else's processes.
+func (c *canary) lookAtProcesses() {
+	c.nodejoin, c.kubeadm = false, false
+	proc := c.node.Path("/proc")
+	entries, _ := os.ReadDir(proc)
+	for _, entry := range entries {
+		if _, err := strconv.Atoi(entry.Name()); err != nil {
+			continue
+		}
+		// An error means that it has just ended.
+		args, _ := os.ReadFile(filepath.Join(proc, entry.Name(), "cmdline"))
+		env, _ := os.ReadFile(filepath.Join(proc, entry.Name(), "environ"))
+		if len(args) > 0 {
+			c.lookAtProcess(strings.Split(string(args), "\x00"), env)
+		}
 	}
-	kubeadm := false
-	for _, p := range processes {
-		kubeadm = kubeadm || slices.ContainsFunc(p.Args[:min(2, len(p.Args))], func(a string) bool { return strings.HasPrefix(filepath.Base(a), "kubeadm") })
-		c.process(p)
+}
+
+func (c *canary) lookAtProcess(args []string, env []byte) {
+	for _, program := range args[:min(2, len(args))] { // a script is its interpreter's first argument
+		c.nodejoin = c.nodejoin || filepath.Base(program) == "nodejoin"
+		c.kubeadm = c.kubeadm || strings.HasPrefix(filepath.Base(program), "kubeadm")
 	}
+	text := strings.Join(args, " ")
+	// nodejoin's own, as the user has typed it: also behind a shell, and in a child that is about to become another program.
+	if slices.Contains(strings.Fields(text), "nodejoin") {
+		return
+	}
+	if strings.Contains(text, testbed.TokenMark) {
+		c.leak("argv of %s", args[0])
+	}
+	for variable := range bytes.SplitSeq(env, []byte{0}) {
+		if name, value, _ := bytes.Cut(variable, []byte("=")); bytes.Contains(value, tokenMark) {
+			c.leak("the environment of %s (%s)", args[0], name)
+		}
+	}
+}
+
+// lookAtFiles reads what has changed.
+func (c *canary) lookAtFiles(folders []string) {
 	now := map[string]bool{}
-	for _, root := range []string{"/", "/dev/shm"} {
-		c.walk(root, now)
+	for _, folder := range folders {
+		c.walk(folder, now)
 	}
 	for path := range c.overdue {
 		if !now[path] {
@@ -167,7 +186,10 @@ func (c *canary) look() {
 	}
 	for path := range now {
 		switch since, known := c.overdue[path]; {
-		case kubeadm || !known:
+		case !c.nodejoin:
+			c.orphans[path] = c.seen[path]
+		case c.orphans[path] == c.seen[path]:
+		case c.kubeadm || !known:
 			c.overdue[path] = time.Now()
 		case time.Since(since) > kubeadmSlack:
 			c.leak("%s, though no kubeadm runs", path)
@@ -175,25 +197,10 @@ func (c *canary) look() {
 	}
 }
 
-func (c *canary) process(p testbed.Process) {
-	own := filepath.Base(p.Args[0]) == "nodejoin" // also a child of its that is about to become another program
-	for _, arg := range p.Args {
-		if strings.Contains(arg, string(c.secret)) && !(own && c.typed) {
-			c.leak("argv of %s", p.Args[0])
-		}
-	}
-	for _, variable := range p.Env {
-		if strings.Contains(variable, string(c.secret)) && !(own && c.exported) {
-			name, _, _ := strings.Cut(variable, "=")
-			c.leak("the environment of %s (%s)", p.Args[0], name)
-		}
-	}
-}
-
 // walk looks into every file that has changed; now gets those that only kubeadm needs.
 func (c *canary) walk(folder string, now map[string]bool) {
-	root := c.node.Path("/")
-	_ = filepath.WalkDir(c.node.Path(folder), func(path string, d fs.DirEntry, err error) error {
+	root := c.node.Path("/") // asked for once: the node may be switched off meanwhile; not cleaned: it may be a link
+	_ = filepath.WalkDir(root+folder, func(path string, d fs.DirEntry, err error) error {
 		inside := filepath.Join("/", strings.TrimPrefix(path, root))
 		switch {
 		case err != nil: // gone meanwhile
@@ -221,7 +228,7 @@ func (c *canary) walk(folder string, now map[string]bool) {
 		}
 		c.seen[inside] = mark
 		switch {
-		case !bytes.Contains(raw, c.secret):
+		case !bytes.Contains(raw, tokenMark):
 		case !forKubeadm:
 			c.leak("%s", inside)
 		default:
@@ -242,17 +249,46 @@ func isForKubeadm(path string) bool {
 	return strings.HasPrefix(path, "/run/nodejoin/nodejoin-secret-") || path == "/etc/kubernetes/bootstrap-kubelet.conf"
 }
 
-// kept are the files with the secret that should have gone with nodejoin.
-func (c *canary) kept() []string {
-	var paths []string
+// outlived notes the files for kubeadm that should have gone with the nodejoin that has just ended.
+func (c *canary) outlived() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	root := c.node.Path("/")
 	for _, pattern := range []string{"/run/nodejoin/nodejoin-secret-*", "/etc/kubernetes/bootstrap-kubelet.conf"} {
-		matches, _ := filepath.Glob(c.node.Path(pattern))
+		matches, _ := filepath.Glob(filepath.Join(root, pattern))
 		for _, path := range matches {
-			raw, err := os.ReadFile(path)
-			if !errors.Is(err, fs.ErrNotExist) && bytes.Contains(raw, c.secret) {
-				paths = append(paths, strings.TrimPrefix(path, c.node.Path("/")))
+			if raw, err := os.ReadFile(path); err == nil && bytes.Contains(raw, tokenMark) {
+				c.leak("%s, which outlived nodejoin", filepath.Join("/", strings.TrimPrefix(path, root)))
 			}
 		}
 	}
-	return paths
+}
+
+// source writes a file in which the user has put a token.
+func (s *story) source(n *testbed.Node, path, text string, mode os.FileMode) {
+	s.Helper()
+	c := s.canaryOf(n)
+	c.mu.Lock()
+	if !slices.Contains(c.sources, path) {
+		c.sources = append(c.sources, path)
+	}
+	c.mu.Unlock()
+	s.must(n.WriteFile(path, text, mode))
+}
+
+// silent checks that no token has leaked on the node so far.
+func (s *story) silent(n *testbed.Node) {
+	s.Helper()
+	for _, leak := range s.canaryOf(n).leaks() {
+		s.Errorf("on %s a token is in %s", n.Name, leak)
+	}
+}
+
+func (s *story) canaryOf(n *testbed.Node) *canary {
+	s.Helper()
+	c := s.shared.canaries[n]
+	if c == nil {
+		s.Fatalf("nobody watches %s: it must be made by newNode", n.Name)
+	}
+	return c
 }

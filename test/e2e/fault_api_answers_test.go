@@ -42,10 +42,11 @@ func (s *story) argsAt(endpoint string, more ...string) []string {
 	return args
 }
 
-// Fault 12. kubernetes/kubernetes 78915: a load balancer that already sends us to a server which has only half started.
+// kubernetes/kubernetes 78915: a load balancer that already sends us to a server which has only half started.
 // (The same 401 to the kubelet alone: TestKubeletRefusedForTwentySecondsIsNotReset.)
 func TestHalfStartedServerBehindALoadBalancerRefusesForNothing(t *testing.T) {
 	s := tellNamed(t)
+	s.fault(12)
 	lb, err := s.tb.NewStranger(testbed.StrangerOptions{Of: s.cp, Names: []string{apiName}})
 	s.must(err)
 	s.resolve(s.node, lb.IP)
@@ -67,12 +68,13 @@ func TestHalfStartedServerBehindALoadBalancerRefusesForNothing(t *testing.T) {
 	s.sleep(5 * time.Second)
 	s.resolve(s.node, s.cp.IP)
 	lb.Close()
-	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
+	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0).says("does not serve cluster-info yet", "does not take our token"))
 }
 
-// Fault 13. Whatever a load balancer says in the API server's place, it is evidence of nothing.
+// Whatever a load balancer says in the API server's place, it is evidence of nothing.
 func TestAnswersThatProveNothingAreWaitedOut(t *testing.T) {
 	s := tellNamed(t)
+	s.fault(13)
 	s.resolve(s.node, s.cp.IP)
 	lb, err := s.tb.NewStranger(testbed.StrangerOptions{Of: s.cp, Names: []string{apiName}})
 	s.must(err)
@@ -117,9 +119,10 @@ func TestAnswersThatProveNothingAreWaitedOut(t *testing.T) {
 	s.member(s.join(s.args()...).is(0, "AlreadyJoined").counts(0, 0, 0, 0))
 }
 
-// Fault 13. The token goes to nobody whose certificate does not chain to the proven CA, wherever the name leads.
+// The token goes to nobody whose certificate does not chain to the proven CA, wherever the name leads.
 func TestTLSOfAStrangerGetsNoToken(t *testing.T) {
 	s := tellNamed(t)
+	s.fault(13)
 	stranger, err := s.tb.NewStranger(testbed.StrangerOptions{Names: []string{apiName}})
 	s.must(err)
 	s.resolve(s.node, stranger.IP)
@@ -143,9 +146,10 @@ func TestTLSOfAStrangerGetsNoToken(t *testing.T) {
 	s.member(s.join(s.args()...).is(0, "AlreadyJoined").counts(0, 0, 0, 0))
 }
 
-// Fault 14. kubernetes/kubeadm 3079: after discovery kubeadm goes on with the server that cluster-info names.
+// kubernetes/kubeadm 3079: after discovery kubeadm goes on with the server that cluster-info names.
 func TestServerInClusterInfoThatCannotBeReachedIsNamedBesideTheEndpoint(t *testing.T) {
 	s := tellNamed(t)
+	s.fault(14)
 	s.resolve(s.node, s.tb.BlackholeIP())
 	s.join(s.args("--timeout", "15s", "--hold", "1s")...).is(6, "Unreachable").counts(0, 0, 0, 0).
 		says(s.cp.Endpoint(), "named in its cluster-info", "https://"+apiName+":6443")
@@ -157,9 +161,10 @@ func TestServerInClusterInfoThatCannotBeReachedIsNamedBesideTheEndpoint(t *testi
 	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
 }
 
-// Fault 14. The name of an API server has several addresses, as that of a load balancer has, and one of them is dead.
+// The name of an API server has several addresses, as that of a load balancer has, and one of them is dead.
 func TestEndpointWithADeadAddressAndEndpointsByIPv6AreJoined(t *testing.T) {
 	s := tellNamed(t)
+	s.fault(14)
 	v6name, v6 := s.newNode("w2", ready()), s.newNode("w3", ready())
 	s.resolve(s.node, s.tb.UnusedIP(), s.cp.IP)
 	s.resolve(v6name, s.cp.IP6)
@@ -172,6 +177,6 @@ func TestEndpointWithADeadAddressAndEndpointsByIPv6AreJoined(t *testing.T) {
 		s.start(v6, s.argsAt(s.cp.Endpoint6())...),
 	}
 	for _, p := range all {
-		s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
+		s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0).says("is Ready and accepted"))
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// Faults 26 and 35 at once: nobody is left to send a kubeadm that ignores SIGTERM anything harder, and it holds the token.
+// Nobody is left to send a kubeadm that ignores SIGTERM anything harder, and it holds the token.
 func TestDeafKubeadmDoesNotOutliveAKilledRun(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(26)
+	s.fault(35)
 	s.must(s.node.WrapKubeadm(instead("join", "trap '' TERM\nwhile :; do sleep 1; done")))
 	p := s.start(s.node, s.args()...)
 	s.must(p.Stderr.WaitFor(s.ctx, "running kubeadm join"))
@@ -17,5 +19,5 @@ func TestDeafKubeadmDoesNotOutliveAKilledRun(t *testing.T) {
 	p.Wait()
 	s.eventually(10*time.Second, func() bool { return len(s.alive("kubeadm-script")) == 0 }, "kubeadm is left behind")
 	s.must(s.node.WrapKubeadm(""))
-	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0).says("is Ready and accepted"))
 }

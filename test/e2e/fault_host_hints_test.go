@@ -10,9 +10,10 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 29. A server that looks dead because of our own clock: the hint must not send people to look for an outage.
+// A server that looks dead because of our own clock: the hint must not send people to look for an outage.
 func TestCertificateThatBeginsInAnHourLeadsToTheClock(t *testing.T) {
 	s := tell(t, ready())
+	s.fault(29)
 	s.token = testbed.NewToken()
 	early, err := s.tb.NewStranger(testbed.StrangerOptions{NotBefore: time.Now().Add(time.Hour)})
 	s.must(err)
@@ -26,25 +27,27 @@ func TestCertificateThatBeginsInAnHourLeadsToTheClock(t *testing.T) {
 	}
 }
 
-// Fault 29. Nothing fails yet, but the kubelet's certificates will.
+// Nothing fails yet, but the kubelet's certificates will.
 func TestDateThatIsAnHourOffIsAWarning(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(29)
 	balancer, err := s.tb.NewStranger(testbed.StrangerOptions{Of: s.cp})
 	s.must(err)
 	balancer.Script(testbed.Response{Header: map[string]string{"Date": time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)}})
 	args := append([]string{"nodejoin", "join", balancer.Endpoint(), "--token", s.token, "--discovery-token-ca-cert-hash", s.cp.CAHash()}, testbed.PreflightArgs()...)
-	e := s.join(args...).is(0, "Joined").counts(1, 0, 0, 0)
-	if len(e.report.Warnings) != 1 || !strings.Contains(e.report.Warnings[0], "clock is 1h0m0s behind this machine's") {
+	e := s.join(args...).is(0, "Joined").counts(1, 0, 0, 0).says("clock is 1h0m0s behind this machine's")
+	if len(e.report.Warnings) != 1 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 	s.member(e)
 }
 
-// Fault 34. It is the proxy that is dead, so the hint must not send people to the API server.
+// It is the proxy that is dead, so the hint must not send people to the API server.
 func TestDeadProxyLeadsToItsVariables(t *testing.T) {
 	s := tell(t, ready())
+	s.fault(34)
 	s.token = testbed.NewToken()
-	e := s.joinWith([]string{"HTTPS_PROXY=http://" + net.JoinHostPort(s.tb.HubIP(), "9")}, "--timeout", "10s", "--hold", "5s").is(6, "Unreachable")
+	e := s.joinWith([]string{"HTTPS_PROXY=http://" + net.JoinHostPort(s.tb.HubIP(), "9")}, "--timeout", "10s", "--hold", "5s").is(6, "Unreachable").counts(0, 0, 0, 0).says("proxyconnect")
 	if !strings.Contains(e.report.Hint, "HTTPS_PROXY") || !strings.Contains(e.report.Hint, "NO_PROXY") {
 		t.Errorf("hint %q", e.report.Hint)
 	}

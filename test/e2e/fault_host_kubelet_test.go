@@ -9,11 +9,12 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 25. kubeadm by itself waits four minutes for a kubelet that cannot start, and then does not say why.
+// kubeadm by itself waits four minutes for a kubelet that cannot start, and then does not say why.
 func TestKubeletInACrashLoopIsReportedWithItsLastWords(t *testing.T) {
 	opts := ready()
 	opts.KubeletArgs = []string{"--no-such-flag"}
 	s := tellLive(t, opts)
+	s.fault(25)
 	p := s.start(s.node, s.args("--attempt-timeout", "40s")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "that failed"))
 	if d := time.Since(p.began); d > time.Minute {
@@ -26,24 +27,26 @@ func TestKubeletInACrashLoopIsReportedWithItsLastWords(t *testing.T) {
 		return err == nil && json.Unmarshal(raw, &r) == nil && strings.Contains(strings.Join(r.LogTail.Kubelet, "\n"), "unknown flag: --no-such-flag")
 	}, "the kubelet's last words are not in the status file")
 	s.must(s.node.SetKubeletArgs())
-	s.member(p.end().is(0, "Joined").counts(-1, -1, 0, 0).says("kubelet"))
+	s.member(p.end().is(0, "Joined").counts(anyNumber, anyNumber, 0, 0).says("kubelet"))
 }
 
-// Fault 25, as the operator finds it when the time is up.
+// As the operator finds it when the time is up.
 func TestKubeletThatNeverStartsEndsTheRunWithItsLastWords(t *testing.T) {
 	opts := ready()
 	opts.KubeletArgs = []string{"--no-such-flag"}
 	s := tellLive(t, opts)
+	s.fault(25)
 	e := s.join(s.args("--attempt-timeout", "30s", "--timeout", "35s", "--hold", "5s")...).is(7, "JoinFailed").
-		counts(-1, -1, 0, 0).says("waiting for the kubelet to start")
+		counts(anyNumber, anyNumber, 0, 0).says("waiting for the kubelet to start")
 	if !strings.Contains(strings.Join(e.report.LogTail.Kubelet, "\n"), "unknown flag: --no-such-flag") {
 		t.Errorf("the kubelet's log tail is %q", e.report.LogTail.Kubelet)
 	}
 }
 
-// Fault 40. The kubelet keeps the credentials that it has read; a reset would kill the pods of a healthy Node.
+// The kubelet keeps the credentials that it has read; a reset would kill the pods of a healthy Node.
 func TestTornKubeletConfUnderALivingMemberIsRefused(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(40)
 	s.join(s.args()...).is(0, "Joined")
 	before, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
 	s.must(err)
@@ -61,9 +64,9 @@ func TestTornKubeletConfUnderALivingMemberIsRefused(t *testing.T) {
 	}
 }
 
-// Fault 43.
 func TestKubeletUnitThatAPersonMustMendEndsTheRun(t *testing.T) {
 	s := tell(t, ready())
+	s.fault(43)
 	s.token = testbed.NewToken()
 	s.leftover()
 	for name, c := range map[string]struct {
@@ -74,27 +77,24 @@ func TestKubeletUnitThatAPersonMustMendEndsTheRun(t *testing.T) {
 		"masked":  {testbed.KubeletFault{Masked: true}, []string{`"kubelet" is masked`, "systemctl unmask kubelet"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &story{T: t, ctx: s.ctx, tb: s.tb, cp: s.cp, node: s.node, token: s.token}
+			s := s.in(t)
 			s.must(s.node.SetKubeletFault(c.fault))
 			s.join(s.args("--timeout", "20s", "--hold", "5s")...).is(3, "HostUnfit").counts(0, 0, 0, 0).says(c.says...).within(10 * time.Second)
 		})
 	}
 }
 
-// Fault 43.
 func TestDisabledKubeletJoinsWithAWarning(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(43)
 	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Disabled: true}))
-	e := s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0)
-	if !strings.Contains(strings.Join(e.report.Warnings, "\n"), "will not come back after a reboot") {
-		t.Errorf("warnings %q", e.report.Warnings)
-	}
-	s.member(e)
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0).says("will not come back after a reboot"))
 }
 
-// Fault 43. The Node is gone and stays away, which alone would be a reason for a reset; but the kubelet was never restarted.
+// The Node is gone and stays away, which alone would be a reason for a reset; but the kubelet was never restarted.
 func TestRestartThatFailsNeverLeadsToAReset(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(43)
 	s.join(s.args()...).is(0, "Joined")
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Fail: map[string]string{"restart": "Job for kubelet.service failed: dependency missing"}}))

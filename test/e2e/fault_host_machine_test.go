@@ -13,28 +13,23 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 28.
 func TestFullDiskUnderEtcKubernetesIsWaitedOut(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(28)
 	s.must(s.node.FillDisk(s.ctx, "/etc/kubernetes"))
 	p := s.start(s.node, s.args()...)
 	s.must(p.Stderr.WaitFor(s.ctx, "no space left on device"))
 	s.must(p.Stderr.WaitFor(s.ctx, "trying again"))
 	s.must(s.node.EmptyDisk("/etc/kubernetes"))
-	s.member(p.end().is(0, "Joined").counts(-1, -1, 0, 0))
+	s.member(p.end().is(0, "Joined").counts(anyNumber, anyNumber, 0, 0).says("no space left on device"))
 }
 
-// Fault 28. The lock and the secret of kubeadm live in /run: without room there nothing can be done, and it is said why.
+// The lock and the secret of kubeadm live in /run: without room there nothing can be done, and it is said why.
 func TestFullRunIsSaidAndLeavesNoSecret(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(28)
 	s.must(s.node.FillDisk(s.ctx, "/run"))
-	p := s.start(s.node, s.args("--timeout", "30s", "--hold", "5s")...)
-	exit := p.Wait()
-	t.Logf("exit %d\n%s", exit.Code, p.Stderr)
-	if exit.Code != 3 || !p.Stderr.Contains("no space left on device") || !p.Stderr.Contains("make room in /run/nodejoin") {
-		t.Errorf("exit %d", exit.Code)
-	}
-	s.noTokenLeft(s.node, ended{s: s, stdout: p.Stdout.String(), stderr: p.Stderr.String()})
+	s.join(s.args("--timeout", "30s", "--hold", "5s")...).is(3, "HostUnfit").counts(0, 0, 0, 0).says("no space left on device", "make room in /run/nodejoin")
 	if found, _ := filepath.Glob(s.node.Path("/run/nodejoin/nodejoin-secret-*")); len(found) > 0 {
 		t.Errorf("left behind: %q", found)
 	}
@@ -42,22 +37,23 @@ func TestFullRunIsSaidAndLeavesNoSecret(t *testing.T) {
 	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
 }
 
-// Fault 28. The status file is a convenience, the join is the job.
+// The status file is a convenience, the join is the job.
 func TestFullDiskUnderTheStatusFileStopsNothing(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(28)
 	s.must(s.node.FillDisk(s.ctx, "/var/lib/status"))
-	e := s.join(s.args("--status-file", "/var/lib/status/status.json")...).is(0, "").says("writing the status file", "no space left on device", "the run goes on without it")
+	e := s.join(s.args("--status-file", "/var/lib/status/status.json", "-o", "json")...).is(0, "Joined").counts(1, 0, 0, 0).
+		says("writing the status file", "no space left on device", "the run goes on without it")
 	if n := strings.Count(e.stderr, "writing the status file"); n != 1 {
 		t.Errorf("said %d times", n)
 	}
-	if _, err := s.cp.GetNode(s.ctx, "w1"); err != nil {
-		t.Error(err)
-	}
+	s.member(e)
 }
 
-// Fault 29. A machine without a battery begins in the past, and a fresh cluster's certificates are in its future.
+// A machine without a battery begins in the past, and a fresh cluster's certificates are in its future.
 func TestCertificateThatBeginsInAnHourIsSaid(t *testing.T) {
 	s := tell(t, ready())
+	s.fault(29)
 	s.token = testbed.NewToken()
 	early, err := s.tb.NewStranger(testbed.StrangerOptions{NotBefore: time.Now().Add(time.Hour)})
 	s.must(err)
@@ -70,40 +66,43 @@ func TestCertificateThatBeginsInAnHourIsSaid(t *testing.T) {
 	}
 }
 
-// Fault 30. In 1.37 kubeadm only warns of swap; it is the kubelet that refuses.
+// In 1.37 kubeadm only warns of swap; it is the kubelet that refuses, now and then only after it has got its certificate: then
+// it is restarted before it is given up, and a restart is all that it needs once the swap is off.
 func TestSwapIsAPersonsJob(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(30)
 	s.must(s.node.Cover("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda2                               partition\t4194300\t\t0\t\t-2\n"))
-	s.join(s.args("--attempt-timeout", "30s", "--timeout", "90s")...).is(3, "HostUnfit").counts(1, 0, 0, 0).
+	s.join(s.args("--attempt-timeout", "30s", "--timeout", "90s")...).is(3, "HostUnfit").counts(1, 0, atMostOne, 0).
 		says("swap", "swapoff -a", "/etc/fstab", "failSwapOn").within(90 * time.Second)
 	s.must(s.node.Uncover("/proc/swaps"))
-	s.member(s.join(s.args()...).is(0, "Joined").counts(1, -1, 0, 0))
+	s.member(s.join(s.args()...).is(0, "Joined", "Recovered").counts(atMostOne, atMostOne, atMostOne, 0))
 }
 
-// Fault 30.
 func TestForwardingTurnedOffIsAPersonsJob(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(30)
 	s.must(s.node.SetSysctl("net/ipv4/ip_forward", "0"))
 	s.join(s.args()...).is(3, "HostUnfit").counts(1, 0, 0, 0).says("sysctl -w net.ipv4.ip_forward=1", "/etc/sysctl.d").within(30 * time.Second)
 	s.must(s.node.SetSysctl("net/ipv4/ip_forward", "1"))
 	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
 }
 
-// Fault 30.
 func TestSeveralRuntimesNeedAName(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(30)
 	s.must(os.MkdirAll(s.node.Path("/run/crio"), 0o755))
 	other, err := net.Listen("unix", s.node.Path("/run/crio/crio.sock"))
 	s.must(err)
 	defer other.Close()
 	go http.Serve(other, http.NotFoundHandler()) // the kubelet asks every runtime it knows, and waits for one that says nothing
-	s.join(s.args()...).is(2, "Usage").counts(-1, 0, 0, 0).says("multiple CRI endpoints", "--cri-socket").within(30 * time.Second)
-	s.member(s.join(s.args("--cri-socket", testbed.CRISocket)...).is(0, "Joined").counts(1, -1, 0, 0))
+	s.join(s.args()...).is(2, "Usage").counts(anyNumber, 0, 0, 0).says("multiple CRI endpoints", "--cri-socket").within(30 * time.Second)
+	s.member(s.join(s.args("--cri-socket", testbed.CRISocket)...).is(0, "Joined").counts(1, anyNumber, 0, 0))
 }
 
-// Fault 31. Without credentials that load, leftovers are only that, and no Node of ours lives.
+// Without credentials that load, leftovers are only that, and no Node of ours lives.
 func TestKubeletConfThatDoesNotLoadIsResetOnce(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(31)
 	s.join(s.args()...).is(0, "Joined")
 	raw, err := s.node.ReadFile("/etc/kubernetes/kubelet.conf")
 	s.must(err)
@@ -114,7 +113,7 @@ func TestKubeletConfThatDoesNotLoadIsResetOnce(t *testing.T) {
 		{"its certificate is missing", whole},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &story{T: t, ctx: s.ctx, tb: s.tb, cp: s.cp, token: s.token}
+			s := s.in(t)
 			s.node = s.newNode("w-"+strings.ReplaceAll(c.name, " ", "-"), ready())
 			defer s.node.PowerOff()
 			s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", c.conf, 0o600))
@@ -124,10 +123,11 @@ func TestKubeletConfThatDoesNotLoadIsResetOnce(t *testing.T) {
 	}
 }
 
-// Fault 31. By its own clock a machine cannot know that a certificate has expired: the API server must refuse it, for long
+// By its own clock a machine cannot know that a certificate has expired: the API server must refuse it, for long
 // enough, while it takes the token.
 func TestExpiredKubeletCertificateIsResetOnTheServersWord(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(31)
 	s.must(s.expiredKubeletConf())
 	p := s.start(s.node, s.args()...)
 	s.must(p.Stderr.WaitFor(s.ctx, "401"))

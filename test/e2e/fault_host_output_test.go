@@ -11,9 +11,9 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 37.
 func TestOutputThatNobodyTakesStopsNothing(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(37)
 	for _, c := range []struct {
 		name string
 		sink func(*story) *os.File // nil: the shell closes both
@@ -21,7 +21,7 @@ func TestOutputThatNobodyTakesStopsNothing(t *testing.T) {
 		{"reader gone", readerGone}, {"full pipe", fullPipe}, {"full disk", fullDevice}, {"closed", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &story{T: t, ctx: s.ctx, tb: s.tb, cp: s.cp, token: s.token}
+			s := s.in(t)
 			s.node = s.newNode("w-"+strings.ReplaceAll(c.name, " ", "-"), ready())
 			defer s.node.PowerOff()
 			cmd := testbed.Command{Args: s.args("--log-level", "debug", "-o", "json")}
@@ -31,9 +31,7 @@ func TestOutputThatNobodyTakesStopsNothing(t *testing.T) {
 				sink := c.sink(s)
 				cmd.StdoutFile, cmd.StderrFile = sink, sink
 			}
-			p, err := s.node.Start(s.ctx, cmd)
-			s.must(err)
-			e := (&running{s: s, node: s.node, Proc: p, began: time.Now()}).end().is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second)
+			e := s.startAs(s.node, cmd).end().is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second).says("is Ready and accepted")
 			if !e.hasReport {
 				t.Error("there is no status file")
 			}

@@ -6,23 +6,24 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 34. nodejoin, kubeadm and client-go read the same variables.
+// nodejoin, kubeadm and client-go read the same variables.
 func TestProxyVariablesAreHeededAndNamedWhenTheProxyIsDead(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(34)
 	dead := "http://" + net.JoinHostPort(s.tb.HubIP(), "9")
 	s.joinWith([]string{"HTTPS_PROXY=" + dead}, "--timeout", "15s", "--hold", "5s").is(6, "Unreachable").counts(0, 0, 0, 0).says("proxyconnect", dead[len("http://"):])
 	host, _, _ := net.SplitHostPort(s.cp.Endpoint())
 	s.member(s.joinWith([]string{"HTTPS_PROXY=" + dead, "NO_PROXY=" + host}).is(0, "Joined").counts(1, 0, 0, 0))
 }
 
-// Fault 34. The kubelet is started by the init system and never sees the variables, so it must reach the API server by itself.
+// The kubelet is started by the init system and never sees the variables, so it must reach the API server by itself.
 func TestJoinThroughAProxy(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(34)
 	listener, err := s.tb.Listen("")
 	s.must(err)
 	var tunnels atomic.Int32
@@ -33,7 +34,7 @@ func TestJoinThroughAProxy(t *testing.T) {
 	})}
 	go proxy.Serve(listener)
 	t.Cleanup(func() { proxy.Close() })
-	e := s.joinWith([]string{"https_proxy=http://" + listener.Addr().String()}).is(0, "Joined").counts(1, 0, 0, 0)
+	e := s.joinWith([]string{"https_proxy=http://" + listener.Addr().String()}).is(0, "Joined").counts(1, 0, 0, 0).says("is Ready and accepted")
 	if tunnels.Load() == 0 {
 		t.Error("nobody came through the proxy")
 	}
@@ -65,7 +66,5 @@ func (s *story) tunnel(w http.ResponseWriter, host string) bool {
 // joinWith is join with more in the environment.
 func (s *story) joinWith(env []string, more ...string) ended {
 	s.Helper()
-	p, err := s.node.Start(s.ctx, testbed.Command{Args: s.args(more...), Env: env})
-	s.must(err)
-	return (&running{s: s, node: s.node, Proc: p, began: time.Now()}).end()
+	return s.startAs(s.node, testbed.Command{Args: s.args(more...), Env: env}).end()
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 4. An image made of a machine that had joined, with its certificate and its kubelet's configuration.
+// An image made of a machine that had joined, with its certificate and its kubelet's configuration.
 func TestClonedImageIsResetOnceAndJoinsUnderItsOwnName(t *testing.T) {
 	s := tellLive(t, testbed.NodeOptions{CNI: true, Hostname: "golden"})
+	s.fault(4)
 	s.join(s.args()...).is(0, "Joined")
 	before := s.nodeNamed("golden")
 	for name, kubelet := range map[string]string{"clone1": "does not run", "clone2": "runs on the original's credentials"} {
@@ -34,9 +35,10 @@ func TestClonedImageIsResetOnceAndJoinsUnderItsOwnName(t *testing.T) {
 	s.checks(s.node, 0)
 }
 
-// Fault 4, where the clone was not even given a hostname of its own.
+// Where the clone was not even given a hostname of its own.
 func TestClonedImageWithTheSameNameIsRefusedTheName(t *testing.T) {
 	s := tellLive(t, testbed.NodeOptions{Hostname: "golden"})
+	s.fault(4)
 	s.join(s.args("--hold", "0")...).is(0, "Joined")
 	before := s.nodeNamed("golden")
 	clone := s.twinOf("golden", "clone")

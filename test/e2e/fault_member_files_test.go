@@ -110,7 +110,7 @@ func mkdir(dir string, mode os.FileMode, uid int) error {
 // What a token command prints may be an error page, or a token with words around it: none of it is repeated.
 func TestTokenCommandThatPrintsJunkIsRefusedUnheard(t *testing.T) {
 	s := tellLive(t, ready())
-	s.must(s.node.WriteFile("/root/secret", s.token+"\n", 0o600))
+	s.source(s.node, "/root/secret", s.token+"\n", 0o600)
 	for name, command := range map[string]string{
 		"words around it": `echo "Your token: $(cat /root/secret)"`,
 		"two of them":     "cat /root/secret /root/secret",
@@ -120,30 +120,26 @@ func TestTokenCommandThatPrintsJunkIsRefusedUnheard(t *testing.T) {
 		"no text at all":  "head -c 4096 /dev/urandom",
 	} {
 		t.Log(name)
-		c := s.canary(s.node, func(c *canary) { c.sources = []string{"/root/secret"} })
 		e := s.join(s.argsWithout("--token-command", command)...).is(2, "Usage").counts(0, 0, 0, 0).says("--token-command").within(15 * time.Second)
-		c.silent(e)
 		if strings.Contains(e.stderr+e.report.Message, s.token[:20]) {
 			t.Errorf("%s: most of the token is repeated", name)
 		}
 	}
 
 	t.Log("a failure that tells the token")
-	c := s.canary(s.node, func(c *canary) { c.sources = []string{"/root/secret"} })
-	e := s.join(s.argsWithout("--token-command", `echo "denied for $(cat /root/secret)" >&2; exit 4`, "--timeout", "5s", "--hold", "1s")...).
+	s.join(s.argsWithout("--token-command", `echo "denied for $(cat /root/secret)" >&2; exit 4`, "--timeout", "5s", "--hold", "1s")...).
 		is(7, "JoinFailed").counts(0, 0, 0, 0).says("denied for", "exit status 4")
-	c.silent(e)
 }
 
 func TestTokenCommandThatPrintsJunkLaterIsTriedAgain(t *testing.T) {
 	s := tellLive(t, ready())
 	good := s.token
-	s.must(s.node.WriteFile("/root/secret", testbed.NewToken()+"\n", 0o600))
+	s.source(s.node, "/root/secret", testbed.NewToken()+"\n", 0o600)
 	p := s.start(s.node, s.argsWithout("--token-command", "cat /root/secret", "--hold", "5s")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "does not take our token"))
 	s.must(s.node.WriteFile("/root/secret", "upgrading, please wait\n", 0o600))
 	s.must(p.Stderr.WaitFor(s.ctx, "trying again in 10 s"))
-	s.must(s.node.WriteFile("/root/secret", good+"\n", 0o600))
+	s.source(s.node, "/root/secret", good+"\n", 0o600)
 	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
 	if p.Stderr.Contains("upgrading, please wait") {
 		t.Error("the junk is repeated")
@@ -153,8 +149,7 @@ func TestTokenCommandThatPrintsJunkLaterIsTriedAgain(t *testing.T) {
 // runs runs nodejoin where there may be no status file to read.
 func (s *story) runs(n *testbed.Node, args ...string) (code int, said string) {
 	s.Helper()
-	p, err := n.Start(s.ctx, testbed.Command{Args: args})
-	s.must(err)
+	p := s.start(n, args...)
 	select {
 	case <-p.Done():
 	case <-time.After(time.Minute):

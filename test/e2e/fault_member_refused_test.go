@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,9 +15,10 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 7. There is no override: a worker's program has no business there.
+// There is no override: a worker's program has no business there.
 func TestControlPlaneHostIsNeverTouched(t *testing.T) {
 	s := tell(t, ready())
+	s.fault(7)
 	s.token = testbed.NewToken()
 	for _, proof := range []string{"/etc/kubernetes/manifests/kube-apiserver.yaml", "/var/lib/etcd/member/snap/db"} {
 		s.must(s.node.WriteFile(proof, "precious\n", 0o600))
@@ -36,24 +38,25 @@ func TestControlPlaneHostIsNeverTouched(t *testing.T) {
 	}
 }
 
-// Fault 7, on a machine where an API server is really at work for a cluster of its own.
+// On a machine where an API server is really at work for a cluster of its own.
 func TestWorkingControlPlaneIsRefusedByItsFilesAlone(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(7)
 	s.must(s.cp.Install(nodejoin, "nodejoin"))
 	s.must(s.cp.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", "kind: Pod\n", 0o600))
-	p, err := s.cp.Machine.Start(s.ctx, testbed.Command{Args: s.args("--reset", "always")})
+	p, err := s.cp.Machine.Start(s.ctx, testbed.Command{Args: s.args("--reset", "always", "-o", "json")})
 	s.must(err)
-	if exit := p.Wait(); exit.Code != 10 || !p.Stderr.Contains("kube-apiserver.yaml") {
-		t.Errorf("exit %d\n%s", exit.Code, p.Stderr)
-	}
+	e := ended{s: s, code: p.Wait().Code, stdout: p.Stdout.String(), stderr: p.Stderr.String(), hasReport: true}
+	s.must(json.Unmarshal([]byte(e.stdout), &e.report))
+	e.is(10, "Refused").counts(0, 0, 0, 0).says("kube-apiserver.yaml")
 	if _, err := s.cp.GetNode(s.ctx, "w1"); err == nil || !s.cp.Exists("/etc/kubernetes/manifests/kube-apiserver.yaml") {
 		t.Errorf("the control plane does not work any more: %v", err)
 	}
 }
 
-// Fault 8.
 func TestMemberOfAnotherClusterLeavesItOnlyWhenTold(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(8)
 	second, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "cp2"})
 	s.must(err)
 	token, err := second.ReadyToken(s.ctx)
@@ -81,9 +84,10 @@ func TestMemberOfAnotherClusterLeavesItOnlyWhenTold(t *testing.T) {
 	}
 }
 
-// Fault 8, the same machine in the same cluster, under a name that it does not have.
+// The same machine in the same cluster, under a name that it does not have.
 func TestHealthyMemberIsRenamedOnlyWhenTold(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(8)
 	s.join(s.args()...).is(0, "Joined")
 	before := s.nodeNamed("w1")
 	was := s.traceOf(s.node, "/etc/kubernetes", "/var/lib/kubelet/pki", "/var/lib/kubelet/config.yaml")
@@ -105,9 +109,10 @@ spec:
   containers: [{name: proxy, image: registry.invalid/proxy:1, imagePullPolicy: Never}]
 `
 
-// Fault 8, where what a reset would delete is the machine's own.
+// Where what a reset would delete is the machine's own.
 func TestStaticPodsOfAWorkerAreLostOnlyWhenTold(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(8)
 	const pod = "/etc/kubernetes/manifests/proxy.yaml"
 	s.must(s.node.WriteFile(pod, staticPod, 0o600))
 

@@ -78,7 +78,7 @@ func TestTaintThatNoControllerLifts(t *testing.T) {
 
 func TestJoinCommandOfKubeadmWorksVerbatim(t *testing.T) {
 	s := tellLive(t, ready())
-	out, err := s.cp.Run(s.ctx, "kubeadm", "token", "create", "--print-join-command", "--kubeconfig", "/etc/kubernetes/admin.conf")
+	out, err := s.cp.Run(s.ctx, "kubeadm", "token", "create", testbed.NewToken(), "--print-join-command", "--kubeconfig", "/etc/kubernetes/admin.conf")
 	if err != nil {
 		t.Fatal(out, err)
 	}
@@ -91,7 +91,7 @@ func TestJoinCommandOfKubeadmWorksVerbatim(t *testing.T) {
 
 func TestUsersOwnConfigIsHonoured(t *testing.T) {
 	s := tellLive(t, ready())
-	s.must(s.node.WriteFile("/root/join.yaml", `apiVersion: kubeadm.k8s.io/v1beta4
+	s.source(s.node, "/root/join.yaml", `apiVersion: kubeadm.k8s.io/v1beta4
 kind: JoinConfiguration
 discovery:
   bootstrapToken:
@@ -102,7 +102,7 @@ nodeRegistration:
   name: Named-By-File
   kubeletExtraArgs: [{name: node-labels, value: from=file}]
   ignorePreflightErrors: [SystemVerification]
-`, 0o600))
+`, 0o600)
 	e := s.join("nodejoin", "join", "--config", "/root/join.yaml").is(0, "Joined").counts(1, 0, 0, 0)
 	s.member(e)
 	n, err := s.cp.GetNode(s.ctx, "named-by-file")

@@ -1,13 +1,12 @@
 // Package e2e tells nodejoin's stories on a real cluster: real kubeadm, kubelet, API server and Amazon cloud controller, on
 // machines that the testbed makes. Each test is one story whose name is the sentence it proves; each reads the status
-// file as an operator's script would, and each looks for the bootstrap token where it must not be.
+// file as an operator's script would, and all through each of them a canary looks for the bootstrap token where it must not be.
 package e2e
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +63,14 @@ type story struct {
 	node *testbed.Node
 	// token is what no file, log or process may hold but those that must.
 	token string
+	*shared
+}
+
+// shared is what a story and its parts have in common.
+type shared struct {
+	canaries map[*testbed.Node]*canary
+	// stated: of a run at least, the story has stated the exit status, the counts and a sentence.
+	stated bool
 }
 
 // longest is for how long a story may last before it is ended, with its logs shown.
@@ -78,7 +85,7 @@ func tell(t *testing.T, opts testbed.NodeOptions) *story {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
-	s := &story{T: t, ctx: ctx, tb: testbed.New(t)}
+	s := &story{T: t, ctx: ctx, tb: testbed.New(t), shared: &shared{canaries: map[*testbed.Node]*canary{}}}
 	var err error
 	if s.cp, err = s.tb.NewControlPlane(s.ctx, testbed.ControlPlaneOptions{}); err != nil {
 		t.Fatal(err)
@@ -99,6 +106,14 @@ func tellLive(t *testing.T, opts testbed.NodeOptions) *story {
 	return s
 }
 
+// in is the story as a part of it sees it: a test of its own.
+func (s *story) in(t *testing.T) *story {
+	part := *s
+	part.T = t
+	return &part
+}
+
+// newNode makes a machine that nodejoin is on, and watches it until the story, or the part that it was made in, is over.
 func (s *story) newNode(name string, opts testbed.NodeOptions) *testbed.Node {
 	s.Helper()
 	n, err := s.tb.Node(s.Context(), name, opts)
@@ -106,6 +121,13 @@ func (s *story) newNode(name string, opts testbed.NodeOptions) *testbed.Node {
 		s.Fatal(err)
 	}
 	s.must(n.Install(nodejoin, "nodejoin"))
+	c := watch(n)
+	s.canaries[n] = c
+	s.Cleanup(func() {
+		for _, leak := range c.end() {
+			s.Errorf("on %s a token is in %s", n.Name, leak)
+		}
+	})
 	return n
 }
 
@@ -119,6 +141,7 @@ func (s *story) must(err error) {
 // report is the status file, read as anybody would.
 type report struct {
 	SchemaVersion   int
+	PID             int
 	Phase           string
 	Result          *string
 	Reason          string
@@ -152,6 +175,8 @@ type ended struct {
 	stdout, stderr string
 	report         report
 	hasReport      bool
+	wanted         string // exit status and reason, as stated
+	counted, said  bool   // the counts and a sentence are stated too
 }
 
 // args is nodejoin join with the flags of a printed join command, and the host's preflight exceptions.
@@ -170,10 +195,18 @@ func (s *story) argsWithout(more ...string) []string {
 // start runs nodejoin in the background.
 func (s *story) start(n *testbed.Node, args ...string) *running {
 	s.Helper()
-	p, err := n.Start(s.Context(), testbed.Command{Args: args})
-	if err != nil {
-		s.Fatal(err)
-	}
+	return s.startAs(n, testbed.Command{Args: args})
+}
+
+// startAs is start with an environment, a standard input or the like.
+func (s *story) startAs(n *testbed.Node, cmd testbed.Command) *running {
+	s.Helper()
+	c := s.canaryOf(n)
+	p, err := n.Start(s.Context(), cmd)
+	s.must(err)
+	c.mu.Lock()
+	c.runs = append(c.runs, p)
+	c.mu.Unlock()
 	return &running{s: s, node: n, Proc: p, began: time.Now()}
 }
 
@@ -190,69 +223,96 @@ func (s *story) join(args ...string) ended {
 	return s.start(s.node, args...).end()
 }
 
-// end waits for the end, reads the status file and looks for the token.
+// end waits for the end, reads the report from the status file or, if that is not this run's, from standard output, and
+// looks for the token.
 func (r *running) end() ended {
 	s := r.s
 	s.Helper()
 	exit := r.Wait()
 	e := ended{s: s, code: exit.Code, took: time.Since(r.began), stdout: r.Stdout.String(), stderr: r.Stderr.String()}
 	s.Logf("nodejoin on %s ended with %d after %s\n%s%s", r.node.Name, e.code, e.took.Round(time.Millisecond), e.stderr, e.stdout)
+	var rep report
 	if raw, err := r.node.ReadFile("/run/nodejoin/status.json"); err == nil {
-		e.hasReport = true
-		s.must(json.Unmarshal(raw, &e.report))
-		if e.report.Result == nil || e.report.ExitCode == nil || *e.report.ExitCode != e.code {
-			s.Errorf("the status file says %s, the exit status is %d", raw, e.code)
+		s.must(json.Unmarshal(raw, &rep))
+	}
+	if rep.PID != r.PID {
+		rep = report{}
+		_ = json.Unmarshal([]byte(e.stdout), &rep) // -o json
+	}
+	if rep.PID == r.PID {
+		e.hasReport, e.report = true, rep
+		if rep.Result == nil || rep.ExitCode == nil || *rep.ExitCode != e.code {
+			s.Errorf("the report says %+v, the exit status is %d", rep, e.code)
 		}
 	}
-	s.noTokenLeft(r.node, e)
+	s.canaryOf(r.node).outlived()
+	s.silent(r.node)
 	return e
 }
 
-// noTokenLeft looks for the token's secret in what nodejoin has said and in what is left on the node.
-func (s *story) noTokenLeft(n *testbed.Node, e ended) {
-	s.Helper()
-	_, secret, ok := strings.Cut(s.token, ".")
-	if !ok {
-		return
-	}
-	for what, text := range map[string]string{"stdout": e.stdout, "stderr": e.stderr} {
-		if strings.Contains(text, secret) {
-			s.Errorf("the token is in nodejoin's %s", what)
-		}
-	}
-	for _, folder := range []string{"/run/nodejoin", "/etc/kubernetes", "/var/lib/kubelet", "/dev/shm", "/tmp", "/var/log"} {
-		_ = filepath.WalkDir(n.Path(folder), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() {
-				if raw, err := os.ReadFile(path); err == nil && strings.Contains(string(raw), secret) {
-					s.Errorf("the token is left in %s", strings.TrimPrefix(path, n.Path("/")))
-				}
-			}
-			return nil
-		})
-	}
-}
+// unreported are the exit statuses that come without a report: bad input, a host on which nothing can be written, another
+// nodejoin at work, and the answers of check.
+var unreported = []int{2, 3, 11, 20, 21}
 
-// is checks how it ended.
-func (e ended) is(code int, reason string) ended {
+// is checks how it ended: with this exit status and, by its report, for one of these reasons; no reason, or an empty one: a
+// report is not looked for.
+func (e ended) is(code int, reasons ...string) ended {
 	e.s.Helper()
-	if e.code != code || e.hasReport && e.report.Reason != reason {
-		e.s.Fatalf("exit %d %s (%s), wanted %d %s", e.code, e.report.Reason, e.report.Message, code, reason)
+	if e.code != code || e.hasReport && !slices.Contains(reasons, e.report.Reason) {
+		e.s.Fatalf("exit %d %s (%s), wanted %d %s", e.code, e.report.Reason, e.report.Message, code, reasons)
 	}
+	if !e.hasReport && strings.Join(reasons, "") != "" && !slices.Contains(unreported, code) {
+		e.s.Fatalf("exit %d, and there is no report of it", e.code)
+	}
+	e.wanted = fmt.Sprintf("%d %s", code, strings.Join(reasons, "|"))
 	return e
 }
 
-// counts checks what was done; -1 is any number.
+// What counts takes in the place of a number.
+const (
+	anyNumber = -1
+	some      = -2 // one or more
+	atMostOne = -3
+)
+
+// counts checks what was done.
 func (e ended) counts(joins, resets, restarts, deletions int) ended {
 	e.s.Helper()
 	c := e.report.Counts
 	for what, n := range map[string][2]int{
 		"joins": {c.Joins, joins}, "resets": {c.Resets, resets}, "kubelet restarts": {c.KubeletRestarts, restarts}, "deletions": {c.Deletions, deletions},
 	} {
-		if n[1] >= 0 && n[0] != n[1] {
-			e.s.Errorf("%d %s, wanted %d", n[0], what, n[1])
+		if !isCount(n[0], n[1]) {
+			e.s.Errorf("%d %s, wanted %s", n[0], what, countWords(n[1]))
 		}
 	}
-	return e
+	e.counted = true
+	if e.wanted != "" {
+		e.s.Attr("outcome", fmt.Sprintf("%s %d %d %d %d", e.wanted, joins, resets, restarts, deletions))
+	}
+	return e.isStated()
+}
+
+func isCount(is, wanted int) bool {
+	switch wanted {
+	case anyNumber:
+		return true
+	case some:
+		return is > 0
+	case atMostOne:
+		return is <= 1
+	}
+	return is == wanted
+}
+
+func countWords(wanted int) string {
+	switch wanted {
+	case some:
+		return "some"
+	case atMostOne:
+		return "at most 1"
+	}
+	return fmt.Sprint(wanted)
 }
 
 // says checks that the report, or what was printed, has all these words.
@@ -264,7 +324,25 @@ func (e ended) says(words ...string) ended {
 			e.s.Errorf("nothing says %q", w)
 		}
 	}
+	e.said = true
+	return e.isStated()
+}
+
+func (e ended) isStated() ended {
+	e.s.stated = e.s.stated || e.wanted != "" && e.counted && e.said
 	return e
+}
+
+// fault names the fault that a story tells, by its number in the table of `make faults`. Who tells a fault states of one run
+// at least how nodejoin ends, what it has done and the sentence that a person reads.
+func (s *story) fault(number int) {
+	s.Helper()
+	s.Attr("fault", fmt.Sprint(number))
+	s.Cleanup(func() {
+		if !s.Failed() && !s.stated {
+			s.Errorf("fault %d is told, and of no run is(), counts() and says() are stated together", number)
+		}
+	})
 }
 
 // within checks the whole time it took.

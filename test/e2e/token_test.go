@@ -43,22 +43,20 @@ func TestTokenCreatedFifteenSecondsLateIsWaitedFor(t *testing.T) {
 func TestRewrittenTokenFileIsReadAgain(t *testing.T) {
 	s := tellLive(t, ready())
 	good := s.token
-	s.must(s.node.WriteFile("/root/token", testbed.NewToken()+"\n", 0o600))
+	s.source(s.node, "/root/token", testbed.NewToken()+"\n", 0o600)
 	p := s.start(s.node, s.argsWithout("--token-file", "/root/token")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "does not take our token"))
-	s.must(s.node.WriteFile("/root/token", good+"\n", 0o600))
+	s.source(s.node, "/root/token", good+"\n", 0o600)
 	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
 }
 
 func TestTokenFromCommandAndFromStandardInput(t *testing.T) {
 	s := tellLive(t, ready())
-	s.must(s.node.WriteFile("/root/secret", s.token+"\n", 0o600))
+	s.source(s.node, "/root/secret", s.token+"\n", 0o600)
 	s.member(s.join(s.argsWithout("--token-command", "echo noise >&2; cat /root/secret")...).is(0, "Joined"))
 
 	other := s.newNode("w2", ready())
-	p, err := other.Start(s.ctx, testbed.Command{Args: s.argsWithout("--token-file", "-"), Stdin: strings.NewReader(s.token + "\n")})
-	s.must(err)
-	r := &running{s: s, node: other, Proc: p, began: time.Now()}
+	r := s.startAs(other, testbed.Command{Args: s.argsWithout("--token-file", "-"), Stdin: strings.NewReader(s.token + "\n")})
 	s.member(r.end().is(0, "Joined").counts(1, 0, 0, 0))
 }
 
@@ -71,7 +69,7 @@ func TestNothingListensUntilTheDeadline(t *testing.T) {
 
 func TestSIGTERMWhileKubeadmRunsLeavesNothingBehind(t *testing.T) {
 	s := tellLive(t, ready())
-	s.must(s.node.WriteFile("/root/token", s.token, 0o600))
+	s.source(s.node, "/root/token", s.token, 0o600)
 	// kubeadm waits for a kubelet that never comes up
 	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Command: []string{"sleep", "1000"}}))
 	p := s.start(s.node, s.argsWithout("--token-file", "/root/token")...)

@@ -21,15 +21,18 @@ type TokenOptions struct {
 	NoAuth      bool // the API server does not take it as a credential
 }
 
+// TokenMark begins the secret half of every token: one search finds them all, torn ones included, wherever they have got to.
+const TokenMark = "neversay"
+
 // NewToken makes up a well-formed bootstrap token that no cluster knows yet.
 func NewToken() string {
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-	raw := make([]byte, 22)
+	raw := make([]byte, 14)
 	rand.Read(raw)
 	for i, b := range raw {
 		raw[i] = letters[int(b)%len(letters)]
 	}
-	return string(raw[:6]) + "." + string(raw[6:])
+	return string(raw[:6]) + "." + TokenMark + string(raw[6:])
 }
 
 // Token creates a bootstrap token and returns its value. cluster-info is signed with it a moment later: WaitSigned.
