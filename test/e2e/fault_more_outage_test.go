@@ -8,27 +8,28 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 10. During reset and back-off: what comes after both needs the API server, and must wait for it.
+// During reset and back-off: what comes after both needs the API server, and must wait for it.
 func TestResetAndBackOffOutlastAKilledAPIServer(t *testing.T) {
 	b := betweenJoins(t)
+	b.fault(10)
 	b.must(b.cp.Kill())
 	b.passBy()
 	b.must(b.cp.Start(b.ctx))
 	b.letThemEnd()
 }
 
-// Fault 11. During reset and back-off.
 func TestResetAndBackOffOutlastAFrozenAPIServer(t *testing.T) {
 	b := betweenJoins(t)
+	b.fault(11)
 	b.must(b.cp.Pause(testbed.APIServer))
 	b.passBy()
 	b.must(b.cp.Resume(testbed.APIServer))
 	b.letThemEnd()
 }
 
-// Fault 17. During reset and back-off.
 func TestResetAndBackOffOutlastACutNetwork(t *testing.T) {
 	b := betweenJoins(t)
+	b.fault(17)
 	for _, r := range []*running{b.reset, b.backOff} {
 		b.must(r.node.CutNetwork())
 	}
@@ -94,6 +95,6 @@ func (b *between) passBy() {
 
 func (b *between) letThemEnd() {
 	b.Helper()
-	b.member(b.reset.end().is(0, "Joined").counts(1, 1, 0, 0))
-	b.member(b.backOff.end().is(0, "Joined").counts(2, 0, 0, 0))
+	b.member(b.reset.end().is(0, "Joined").counts(1, 1, 0, 0).says("kubeadm reset"))
+	b.member(b.backOff.end().is(0, "Joined").counts(2, 0, 0, 0).says("trying again in"))
 }

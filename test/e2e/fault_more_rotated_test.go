@@ -7,10 +7,11 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// Fault 22. The cluster gets another CA while the machine is a member: its credentials are of a cluster that is no more, and
+// The cluster gets another CA while the machine is a member: its credentials are of a cluster that is no more, and
 // only a person can know that.
 func TestMemberOfBeforeTheRotationOfTheCAIsLeftAloneUntilTold(t *testing.T) {
 	s := tellLive(t, ready())
+	s.fault(22)
 	s.join(s.args()...).is(0, "Joined")
 	s.must(s.cp.RotateCA(s.ctx))
 	s.must(s.cp.WaitSigned(s.ctx, s.token))
