@@ -17,7 +17,7 @@ build: ## Build bin/nodejoin
 
 unit: schedules ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
-	cd test && go test ./faults
+	cd test && go test -count=1 ./faults
 
 schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
