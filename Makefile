@@ -1,13 +1,21 @@
 # What nodejoin is made with. `make` alone lists the targets.
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT    = github.com/rhysd/actionlint/cmd/actionlint@v1.7.10
 GOTESTSUM     = gotest.tools/gotestsum@v1.13.0
+GORELEASER    = github.com/goreleaser/goreleaser/v2@v2.15.1
+SYFT          = github.com/anchore/syft/cmd/syft@v1.50.0
+
+# goreleaser starts syft by its name, so both are in one folder, compiled once for these versions.
+TOOLS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodejoin-tools/$(lastword $(subst @, ,$(GORELEASER)))-$(lastword $(subst @, ,$(SYFT)))
+# What a snapshot leaves out. sign,sbom,archive: only the packages.
+SKIP ?= sign
 
 # Stories run side by side; most of their time is waiting, but the machine must not be short of breath.
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test faults mutants demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants snapshot demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +33,7 @@ schedules: ## Play 10,000 random schedules under virtual time, others each time
 parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
 	cd test && go run ./parts
 
-e2e: parts ## Tell the stories on a real cluster (root)
+e2e: parts $(TOOLS)/goreleaser $(TOOLS)/syft ## Tell the stories on a real cluster (root)
 	cd test && go run $(GOTESTSUM) --format testname --jsonfile ../bin/e2e.json -- -count=1 -timeout 60m -parallel $(PARALLEL) ./...
 
 test: unit e2e ## All tests
@@ -36,11 +44,23 @@ faults: ## Print how each fault ended in the last run of the stories, and refres
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
 
+# goreleaser asks for the commit only where there is a remote, which a copy may not have.
+snapshot: $(TOOLS)/goreleaser $(TOOLS)/syft ## Make what a release is made of into dist/, unsigned
+	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://github.com/nodejoin/nodejoin \
+		PATH="$(TOOLS):$$PATH" goreleaser release --snapshot --clean --skip=$(SKIP)
+
+$(TOOLS)/goreleaser:
+	GOBIN="$(TOOLS)" go install $(GORELEASER)
+
+$(TOOLS)/syft:
+	GOBIN="$(TOOLS)" go install $(SYFT)
+
 demo: parts ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
 	cd test && go run ./demo
 
 lint: ## Vet, lint, and hold the arrows between the packages
 	go run $(GOLANGCI_LINT) run ./...
+	go run $(ACTIONLINT) .github/workflows/ci.yml
 	cd test && go vet ./...
 
 size: parts ## The stripped binary's size, and the peak memory of a whole join (root)
@@ -49,5 +69,5 @@ size: parts ## The stripped binary's size, and the peak memory of a whole join (
 ci: lint test ## What CI runs
 
 clean: ## Remove what was built here, and the testbed's compiled components
-	rm -rf bin dist
+	rm -rf bin dist "$(dir $(TOOLS))"
 	cd test && go run ./parts -clean

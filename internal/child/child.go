@@ -47,11 +47,12 @@ type Cmd struct {
 }
 
 // Environ is this process's environment without anything of nodejoin's own: NODEJOIN_TOKEN is a secret that
-// /proc/PID/environ would show, and no child has use for the rest.
+// /proc/PID/environ would show, and no child has use for the rest. NOTIFY_SOCKET is ours too: what a child says there
+// would be taken for nodejoin's own word.
 func Environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "NODEJOIN_") {
+		if !strings.HasPrefix(kv, "NODEJOIN_") && !strings.HasPrefix(kv, "NOTIFY_SOCKET=") {
 			env = append(env, kv)
 		}
 	}

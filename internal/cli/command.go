@@ -9,6 +9,11 @@ import (
 	"github.com/nodejoin/nodejoin/pkg/join"
 )
 
+// Command is the tree of commands, for whoever writes their manual.
+func Command() *cobra.Command {
+	return newProgram(nil, nil, nil, nil, nil).command()
+}
+
 func (p *program) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "nodejoin",

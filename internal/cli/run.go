@@ -17,7 +17,8 @@ import (
 // session is one run of the library and all who are told of it.
 type session struct {
 	logs   *logs
-	status *statusFile // nil: none
+	status *statusWriter // nil: none
+	unit   *statusWriter // the line that systemd shows of our unit; nil: we are no unit
 	out    io.Writer
 	json   bool
 	names  names
@@ -44,6 +45,7 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 	if o.statusFile != "" {
 		s.status = openStatusFile(o.statusFile, s.statusTrouble)
 	}
+	s.unit = openUnitStatus()
 	for _, warning := range warnings {
 		s.logs.say(warning, "")
 	}
@@ -104,8 +106,9 @@ func (s *session) observe(e join.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = &e.Report
-	if s.status != nil && s.final == nil {
+	if s.final == nil {
 		s.status.put(encode(e.Report))
+		s.unit.put(statusLine(e.Report))
 	}
 }
 
@@ -136,6 +139,8 @@ func (s *session) close(rep join.Report) int {
 		}
 		s.status.close(s.patience)
 	}
+	s.unit.put(statusLine(rep))
+	s.unit.close(s.patience)
 	switch {
 	case mistyped && s.logs.console:
 		s.logs.plain(usageText(rep))

@@ -41,7 +41,7 @@ func (s *session) abandon(by stopped) int {
 	if final != nil {
 		return *final.ExitCode
 	}
-	if s.status == nil || last == nil {
+	if last == nil {
 		return by.status()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -56,6 +56,8 @@ func (s *session) abandon(by stopped) int {
 	s.final = &rep // nothing may follow it
 	s.mu.Unlock()
 	s.status.put(encode(rep))
+	s.unit.put(statusLine(rep))
 	s.status.close(haste)
+	s.unit.close(haste)
 	return by.status()
 }

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// statusFile holds the report as it is now, for whoever looks. A goroutine of
+// statusWriter holds the report as it is now, for whoever looks. A goroutine of
 // its own writes it, and of two contents that wait the newer: a slow disk must
 // not slow the run down.
-type statusFile struct {
-	path string
-	fail func(error) // told of the first failure
+type statusWriter struct {
+	write func([]byte) error
+	fail  func(error) // told of the first failure
 
 	mu     sync.Mutex
 	next   []byte
@@ -25,14 +25,21 @@ type statusFile struct {
 	done   chan struct{}
 }
 
-func openStatusFile(path string, fail func(error)) *statusFile {
-	s := &statusFile{path: path, fail: fail, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func openStatusFile(path string, fail func(error)) *statusWriter {
+	return openStatus(func(content []byte) error { return replace(path, content) }, fail)
+}
+
+func openStatus(write func([]byte) error, fail func(error)) *statusWriter {
+	s := &statusWriter{write: write, fail: fail, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.serve()
 	return s
 }
 
 // put replaces the content, soon.
-func (s *statusFile) put(content []byte) {
+func (s *statusWriter) put(content []byte) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -46,7 +53,10 @@ func (s *statusFile) put(content []byte) {
 }
 
 // close waits until what was put has been written, but not for ever.
-func (s *statusFile) close(limit time.Duration) {
+func (s *statusWriter) close(limit time.Duration) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
@@ -59,7 +69,7 @@ func (s *statusFile) close(limit time.Duration) {
 	}
 }
 
-func (s *statusFile) serve() {
+func (s *statusWriter) serve() {
 	defer close(s.done)
 	failed := false
 	for range s.wake {
@@ -70,7 +80,7 @@ func (s *statusFile) serve() {
 		if content == nil {
 			continue
 		}
-		if err := replace(s.path, content); err != nil && !failed {
+		if err := s.write(content); err != nil && !failed {
 			failed = true
 			s.fail(err)
 		}

@@ -33,7 +33,7 @@ func (p *program) misuse(command *cobra.Command, err error) int {
 	}
 	s := &session{
 		logs: openLogs(p.err, "console", "info"), out: p.out, mask: masked(p.args, p.env), patience: p.patience,
-		json: p.wantsJSON() && slices.Contains(reporting, command.Name()),
+		json: p.wantsJSON() && slices.Contains(reporting, command.Name()), unit: openUnitStatus(),
 	}
 	return s.close(conclude(context.Background(), s.blank(), &join.Error{Reason: join.Usage, Message: u.message, Hint: u.hint}, time.Now()))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -296,4 +297,13 @@ type Token struct {
 }
 
 // fixed reports whether reading the source again can bring nothing new.
-func (t Token) fixed() bool { return t.Command == "" && (t.File == "" || t.File == "-") }
+func (t Token) fixed() bool {
+	return t.Command == "" && (t.File == "" || t.File == "-" || credential(t.File))
+}
+
+// credential reports whether a file is a credential of our unit: a copy that
+// systemd makes when it starts the unit, and not again.
+func credential(path string) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.Dir(filepath.Clean(path)) == filepath.Clean(dir)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -75,11 +76,17 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 		return "", errNoToken
 	}
 	token := strings.TrimSpace(string(raw))
-	if err == nil {
-		err = kubeadm.ValidateToken(token)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s: %w", flag, err)
+	case token == "" && flag == "--token-file":
+		err = emptyFile(source.File)
+	default:
+		if err = kubeadm.ValidateToken(token); err != nil {
+			err = fmt.Errorf("%s: %w", flag, err)
+		}
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w", flag, err)
 		if t.last == "" {
 			return "", usage(err)
 		}
@@ -87,6 +94,20 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 	}
 	t.last = token
 	return token, nil
+}
+
+// emptyFile is how nodejoin.service looks on a machine that was given no token:
+// its credential is empty where /etc/nodejoin/token is missing.
+func emptyFile(path string) error {
+	e := &kubeadm.FieldError{
+		Field: "--token-file", Problem: fmt.Sprintf("%q is empty, and this machine is not a member yet", path),
+		Remedy: "write a token into it; on a control-plane host `kubeadm token create` makes one",
+	}
+	if credential(path) {
+		e.Problem = fmt.Sprintf("the unit's credential %q is empty, and this machine is not a member yet", filepath.Base(path))
+		e.Remedy = "nodejoin.service takes it from /etc/nodejoin/token: write a token into that file (on a control-plane host `kubeadm token create` makes one), then `systemctl restart nodejoin`"
+	}
+	return e
 }
 
 // warnExposed: what everybody can read is no secret any more. A member's files
