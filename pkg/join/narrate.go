@@ -21,9 +21,16 @@ func (r *run) enter(p Phase) {
 	}
 	r.clock()
 	r.mu.Lock()
-	r.report.Phase = p
+	r.report.Phase, r.entered, r.until = p, time.Now(), time.Time{}
 	r.mu.Unlock()
 	r.waiting = repeat{}
+}
+
+// limit says that the present phase is over after d at the latest.
+func (r *run) limit(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = time.Now().Add(d)
 }
 
 // clock adds the time since the last call to the attempt's present phase.
@@ -61,11 +68,11 @@ func (r *run) wait(obstacle Error) {
 	switch {
 	case message != r.waiting.message:
 		r.waiting = repeat{message: message, gap: repeatFirst, next: now.Add(repeatFirst)}
-		r.tell(Event{Severity: Info, Message: "waiting: " + obstacle.Error(), Hint: obstacle.Hint})
+		r.tell(Event{Severity: Info, Message: "waiting: " + obstacle.Error(), Hint: obstacle.Hint, Wait: true})
 	case !now.Before(r.waiting.next):
 		r.waiting.gap = min(2*r.waiting.gap, repeatMax)
 		r.waiting.next = now.Add(r.waiting.gap)
-		r.tell(Event{Severity: Info, Message: "still waiting: " + obstacle.Error(), Hint: obstacle.Hint, Repeat: true})
+		r.tell(Event{Severity: Info, Message: "still waiting: " + obstacle.Error(), Hint: obstacle.Hint, Wait: true, Repeat: true})
 	}
 }
 
@@ -86,7 +93,10 @@ func (r *run) emit(e Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.Time, e.Phase = time.Now(), r.report.Phase
+	e.Time, e.Phase, e.Since, e.Until = time.Now(), r.report.Phase, r.entered, r.until
+	if e.Until.IsZero() || !r.ends.IsZero() && r.ends.Before(e.Until) {
+		e.Until = r.ends
+	}
 	if e.Severity != Detail {
 		if r.report.FinishedAt == nil {
 			r.report.Duration = Seconds(time.Since(r.report.StartedAt))
