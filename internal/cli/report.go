@@ -36,7 +36,11 @@ func text(rep join.Report) string {
 		line("this means", fmt.Sprintf("%s (exit status %d)", outcomes[rep.Reason].meaning, *rep.ExitCode))
 		line("do next", rep.Hint)
 	}
-	line("took", effort(rep))
+	if rep.Check == nil {
+		line("took", effort(rep))
+	} else {
+		checkLines(line, rep)
+	}
 	for _, warning := range rep.Warnings {
 		line("warning", warning)
 	}

@@ -41,7 +41,7 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 		logs: openLogs(p.err, o.logFormat, o.logLevel), out: p.out, json: o.output == "json",
 		names: given, mask: masked(p.args, p.env), help: o.help, asked: o.asked, patience: p.patience,
 	}
-	if o.statusFile != "" {
+	if o.statusFile != "" && !o.asked && !o.config.DryRun {
 		s.status = openStatusFile(o.statusFile, s.statusTrouble)
 	}
 	for _, warning := range warnings {
@@ -59,7 +59,11 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 	c := o.config
 	c.Version, c.Observe = programVersion().Version, s.observe
 	rep, err := s.guard(ctx, run, c)
-	return s.close(conclude(ctx, rep, err, began))
+	rep = conclude(ctx, rep, err, began)
+	if rep.Check != nil && o.statusFile != "" {
+		seeLastRun(&rep, o.statusFile)
+	}
+	return s.close(rep)
 }
 
 // guard makes a panic an Internal error: the Go runtime would end with status
