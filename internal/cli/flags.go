@@ -88,7 +88,7 @@ func (o *options) checkFlags(f *pflag.FlagSet) {
 
 func (o *options) outputFlags(f *pflag.FlagSet) {
 	outputFlag(f, &o.output, "the report on standard output")
-	f.StringVar(&o.logFormat, "log-format", "auto", "`format` of the log on standard error: auto, console or json")
+	f.StringVar(&o.logFormat, "log-format", "auto", "`format` of the log on standard error: auto (a live view on a terminal), console or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "`level` of the log: debug (with kubeadm's output), info, warn or error")
 }
 

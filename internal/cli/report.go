@@ -37,6 +37,9 @@ func text(rep join.Report) string {
 		line("do next", rep.Hint)
 	}
 	if rep.Check == nil {
+		if !failed {
+			line("node", nodeWords(rep))
+		}
 		line("took", effort(rep))
 	} else {
 		checkLines(line, rep)

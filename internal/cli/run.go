@@ -16,7 +16,7 @@ import (
 
 // session is one run of the library and all who are told of it.
 type session struct {
-	logs   *logs
+	logs   teller
 	status *statusFile // nil: none
 	out    io.Writer
 	json   bool
@@ -32,13 +32,23 @@ type session struct {
 	final *join.Report
 }
 
+// teller tells, on standard error, how a run goes: line by line, or in a view.
+type teller interface {
+	event(join.Event)
+	say(message, hint string) // a warning of the program's own
+	end(join.Report)
+	plain(text string)
+	prose() bool // it is read by people
+	close(limit time.Duration)
+}
+
 type library func(context.Context, join.Config) (join.Report, error)
 
 // call runs the library from beginning to end and returns the exit status.
 func (p *program) call(run library, o *options, given names, warnings []string) int {
 	began := time.Now()
 	s := &session{
-		logs: openLogs(p.err, o.logFormat, o.logLevel), out: p.out, json: o.output == "json",
+		logs: p.openTeller(o), out: p.out, json: o.output == "json",
 		names: given, mask: masked(p.args, p.env), help: o.help, asked: o.asked, patience: p.patience,
 	}
 	if o.statusFile != "" && !o.asked && !o.config.DryRun {
@@ -64,6 +74,13 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 		seeLastRun(&rep, o.statusFile)
 	}
 	return s.close(rep)
+}
+
+func (p *program) openTeller(o *options) teller {
+	if terminal := p.onTerminal(o); terminal != nil {
+		return p.openView(terminal, o)
+	}
+	return openLogs(p.err, o.logFormat, o.logLevel)
 }
 
 // guard makes a panic an Internal error: the Go runtime would end with status
@@ -141,7 +158,7 @@ func (s *session) close(rep join.Report) int {
 		s.status.close(s.patience)
 	}
 	switch {
-	case mistyped && s.logs.console:
+	case mistyped && s.logs.prose():
 		s.logs.plain(usageText(rep))
 	case mistyped || !s.asked:
 		s.logs.end(rep)

@@ -41,7 +41,7 @@ func (s *session) abandon(by stopped) int {
 	if final != nil {
 		return *final.ExitCode
 	}
-	if s.status == nil || last == nil {
+	if last == nil {
 		return by.status()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -55,7 +55,11 @@ func (s *session) abandon(by stopped) int {
 	s.mu.Lock()
 	s.final = &rep // nothing may follow it
 	s.mu.Unlock()
-	s.status.put(encode(rep))
-	s.status.close(haste)
+	s.logs.say(rep.Message, rep.Hint)
+	if s.status != nil {
+		s.status.put(encode(rep))
+		s.status.close(haste)
+	}
+	s.logs.close(haste)
 	return by.status()
 }
