@@ -75,7 +75,7 @@ func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 	out, code = play("10.77.0.10") // an address that lacks its port
-	wants(out, "fatal: [w1]", "Usage: ENDPOINT: ", "failed=1")
+	wants(out, "fatal: [w1]", "Usage: ENDPOINT: ", "changed=0", "failed=1")
 	if code == 0 {
 		t.Error("a failure is none to ansible")
 	}
