@@ -4,7 +4,7 @@
 // A call goes through it in one direction. The flags, and where they are
 // silent the environment, become a join.Config. The library runs with it and
 // tells what happens, event by event. Each event becomes one line on standard
-// error and, if it is a transition, the new content of the status file; both
+// error, or changes what a person at a terminal sees there, and, if it is a transition, the new content of the status file; both
 // are written by goroutines of their own, so that neither a full pipe nor a
 // hung disk can hold a join up. At the end the library's reason becomes an exit
 // status by the one table there is, and the report goes to standard output.
@@ -41,7 +41,7 @@ func protect() {
 
 func newProgram(args, env []string, in io.Reader, out, err io.Writer) *program {
 	return &program{
-		args: args, env: readEnvironment(env), in: in, out: out, err: err,
+		args: args, env: readEnvironment(env), terminal: readTerminal(env), in: in, out: out, err: err,
 		run: join.Run, check: join.Check,
 		signals:  func(c chan<- os.Signal) { signal.Notify(c, syscall.SIGINT, syscall.SIGTERM) },
 		unsetenv: os.Unsetenv, exit: os.Exit, patience: patience, //nolint:forbidigo // for the second signal, which ends the program at once
@@ -56,6 +56,7 @@ const patience = 2 * time.Second
 type program struct {
 	args     []string
 	env      environment
+	terminal map[string]string // what the environment says of it
 	in       io.Reader
 	out, err io.Writer
 

@@ -31,7 +31,10 @@ when the API server shows this machine's Node, and the Node stays.`,
 	joining := p.joinCommand()
 	root.AddCommand(joining, p.checkCommand(joining), p.versionCommand())
 	for _, command := range root.Commands() {
-		completeChoices(command)
+		complete(command)
+		if command.ValidArgsFunction == nil {
+			command.ValidArgsFunction = cobra.NoFileCompletions
+		}
 	}
 	return root
 }
@@ -58,8 +61,7 @@ as NODEJOIN_NODE_NAME, ENDPOINT as NODEJOIN_ENDPOINT. A flag wins.`,
   nodejoin join 10.0.0.1:6443 --token-file /etc/nodejoin/token --discovery-token-ca-cert-hash sha256:$HASH --until ready
   nodejoin join --discovery-file /etc/nodejoin/cluster.conf --token-file - -o json
   nodejoin join --config /etc/nodejoin/kubeadm.yaml --timeout 10m`,
-		Args:              oneEndpoint,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: oneEndpoint,
 	}
 	command.RunE = func(c *cobra.Command, args []string) error { return p.join(c, o, args) }
 	hidden := group("", o.hiddenFlags)
@@ -108,8 +110,9 @@ func (p *program) checkCommand(joining *cobra.Command) *cobra.Command {
 		Use:   "check",
 		Short: "Tell whether this machine is a member now; nothing is changed",
 		Long: `Ask the API server, with the kubelet's own credentials, whether this machine is a
-member of its cluster just now. Nothing is changed. The exit status is 0 for a
-member, 20 if it is proven not to be one, 21 if nothing proves either.`,
+member of its cluster just now, and tell how the last run of nodejoin join went.
+Nothing is changed. The exit status is 0 for a member, 20 if it is proven not to
+be one, 21 if nothing proves either. Without root it tells what it can see.`,
 		Example: "  nodejoin check\n  nodejoin check -o json",
 		Args:    noArguments,
 	}

@@ -35,6 +35,19 @@ func readEnvironment(env []string) environment {
 	return own
 }
 
+// readTerminal picks the variables by which a user says what a terminal is to
+// show (no-color.org; CI is set by about every CI system).
+func readTerminal(env []string) map[string]string {
+	words := map[string]string{}
+	for _, pair := range env {
+		switch name, value, _ := strings.Cut(pair, "="); name {
+		case "TERM", "CI", "NO_COLOR":
+			words[name] = value
+		}
+	}
+	return words
+}
+
 // variable is the name of a flag's variable: --node-name, NODEJOIN_NODE_NAME.
 func variable(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))

@@ -16,7 +16,6 @@ import (
 type options struct {
 	config                join.Config
 	token, discoveryToken string
-	dryRun                bool
 
 	statusFile          string
 	output              string
@@ -71,7 +70,12 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.BackoffMax, "backoff-max", c.BackoffMax, "longest `pause` between attempts")
 	f.IntVar(&c.MaxDeletions, "max-deletions", c.MaxDeletions, "give up when the Node was deleted more `times` than this; 0: never")
 	f.StringVar((*string)(&c.Reset), "reset", string(c.Reset), "`when` kubeadm reset may run: auto (on evidence), never, or always (start with one)")
+	f.BoolVar(&c.DryRun, "dry-run", false, "tell what would be done and why, and touch nothing")
 	f.StringVar(&c.Kubeadm, "kubeadm", c.Kubeadm, "`path` or name of kubeadm")
+	o.statusFileFlag(f)
+}
+
+func (o *options) statusFileFlag(f *pflag.FlagSet) {
 	f.StringVar(&o.statusFile, "status-file", "/run/nodejoin/status.json", "`path` of the status file; empty: none")
 }
 
@@ -79,11 +83,12 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 func (o *options) checkFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.config.NodeName, "node-name", "", "`name` of the Node (default: the hostname)")
 	f.DurationVar(&o.config.Timeout, "timeout", 10*time.Second, "`limit` for the API server's answer; 0: none")
+	o.statusFileFlag(f)
 }
 
 func (o *options) outputFlags(f *pflag.FlagSet) {
 	outputFlag(f, &o.output, "the report on standard output")
-	f.StringVar(&o.logFormat, "log-format", "auto", "`format` of the log on standard error: auto, console or json")
+	f.StringVar(&o.logFormat, "log-format", "auto", "`format` of the log on standard error: auto (a live view on a terminal), console or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "`level` of the log: debug (with kubeadm's output), info, warn or error")
 }
 
@@ -106,7 +111,6 @@ func (o *options) hiddenFlags(f *pflag.FlagSet) {
 			f.String(name, "", "")
 		}
 	}
-	f.BoolVar(&o.dryRun, "dry-run", false, "")
 	f.IntVarP(&o.verbosity, "v", "v", 0, "")
 	f.VisitAll(func(hidden *pflag.Flag) { hidden.Hidden = true })
 }
@@ -119,12 +123,6 @@ func (o *options) refuse(flags *pflag.FlagSet) error {
 				message: fmt.Sprintf("--%s: nodejoin joins workers only", name),
 				hint:    "for a control-plane node use `kubeadm join` itself; for a worker leave the flag out",
 			}
-		}
-	}
-	if o.dryRun {
-		return &usageError{
-			message: "--dry-run: nodejoin has none, and kubeadm's own leaves the token behind on disk",
-			hint:    "`nodejoin check` shows, without touching anything, whether this machine is a member",
 		}
 	}
 	return nil
@@ -158,12 +156,23 @@ func checkChoices(flags *pflag.FlagSet) error {
 	return nil
 }
 
-func completeChoices(command *cobra.Command) {
-	for name, words := range choices {
-		if command.Flags().Lookup(name) != nil {
-			_ = command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+// files are the flags whose value is the path of a file.
+var files = []string{"config", "discovery-file", "token-file", "kubeadm", "status-file"}
+
+// complete tells the shells what may follow a flag: one of few words, a path,
+// or nothing that they could know.
+func complete(command *cobra.Command) {
+	command.Flags().VisitAll(func(f *pflag.Flag) {
+		words, few := choices[f.Name]
+		switch {
+		case few:
+			_ = command.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		case f.Name == "patches":
+			_ = command.MarkFlagDirname(f.Name)
+		case !slices.Contains(files, f.Name):
+			_ = command.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)
 		}
-	}
+	})
 }
 
 // tokens gives kubeadm's three token flags kubeadm's meaning: --token stands

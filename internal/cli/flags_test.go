@@ -73,6 +73,7 @@ func TestEveryFlagReachesTheLibrary(t *testing.T) {
 		{"--reset never", func(c *join.Config) { c.Reset = join.ResetNever }},
 		{"--kubeadm /k", func(c *join.Config) { c.Kubeadm = "/k" }},
 		{"--control-plane=false --dry-run=false", func(*join.Config) {}},
+		{"--dry-run", func(c *join.Config) { c.DryRun = true }},
 		{"", func(*join.Config) {}},
 	} {
 		c := calling(t, nil)
@@ -127,6 +128,14 @@ func TestMisuse(t *testing.T) {
 		hint string
 	}{
 		{"join --bogus", "", "--bogus: no such flag", "`nodejoin join --help`"},
+		{"join --token-fle /t", "", "--token-fle: no such flag", "did you mean --token-file?"},
+		{"join --tokenfile=/t", "", "--tokenfile: no such flag", "did you mean --token-file?"},
+		{"join --timout 5m", "", "--timout: no such flag", "did you mean --timeout?"},
+		{"join -timeout 5m", "", "-t: no such flag", "did you mean --timeout?"},
+		{"join --contol-plane", "", "--contol-plane: no such flag", "`nodejoin join --help`"},
+		{"join --ca-cert-hash sha256:1", "", "--ca-cert-hash: no such flag", "did you mean --discovery-token-ca-cert-hash?"},
+		{"join --rootfs /mnt", "", "--rootfs: no such flag", "this machine's own root"},
+		{"join --hold=60", "", `--hold: "60" is not a duration`, "--hold=60s, or --hold=60m"},
 		{"join -x", "", "-x: no such flag", "--help"},
 		{"join a:1 b:2", "", "nodejoin join takes one argument, ENDPOINT; 2 given", "--help"},
 		{"join a:1 --token", "", "--token: needs a value", ""},
@@ -142,14 +151,14 @@ func TestMisuse(t *testing.T) {
 		{"join --apiserver-advertise-address 1.2.3.4", "", "--apiserver-advertise-address: nodejoin joins workers only", ""},
 		{"join --apiserver-bind-port 6443", "", "--apiserver-bind-port: nodejoin joins workers only", ""},
 		{"join --experimental-control-plane", "", "--experimental-control-plane: nodejoin joins workers only", ""},
-		{"join --dry-run", "", "--dry-run: nodejoin has none", "`nodejoin check`"},
 		{"join --discovery-file f --discovery-token " + token, "", "--discovery-token: cannot be used with --discovery-file", "--tls-bootstrap-token"},
 		{"join", "NODEJOIN_HOLD=soon", `NODEJOIN_HOLD: "soon" is not a duration such as 30s or 5m`, ""},
 		{"join", "NODEJOIN_OUTPUT=yaml", `NODEJOIN_OUTPUT: "yaml" is not text or json`, ""},
 		{"join", "NODEJOIN_CONTROL_PLANE=true", "NODEJOIN_CONTROL_PLANE: nodejoin joins workers only", ""},
-		{"join", "NODEJOIN_DRY_RUN=true", "NODEJOIN_DRY_RUN: nodejoin has none", ""},
+		{"join", "NODEJOIN_DRY_RUN=perhaps", "NODEJOIN_DRY_RUN: \"perhaps\" is not true or false", ""},
 		{"check w1", "", "nodejoin check takes no arguments, 1 given", ""},
-		{"check --hold 1s", "", "--hold: no such flag", "`nodejoin check --help`"},
+		{"check --hold 1s", "", "--hold: no such flag", "it is a flag of `nodejoin join`"},
+		{"check --bogus", "", "--bogus: no such flag", "`nodejoin check --help`"},
 		{"version now", "", "nodejoin version takes no arguments, 1 given", ""},
 		{"joni", "", `"joni" is no command of nodejoin's`, "did you mean `nodejoin join`?"},
 		{"10.0.0.1:6443 --token " + token, "", "--token: no such flag", "`nodejoin join`"},
@@ -178,7 +187,7 @@ func TestMisuse(t *testing.T) {
 func TestMisuseIsAReportToo(t *testing.T) {
 	for _, args := range []string{
 		"join --bogus -o json", "join -o json --bogus", "join --bogus --output=json", "join -ojson --hold soon", "check --output json --bogus",
-		"join -o json --dry-run",
+		"join -o json --control-plane",
 	} {
 		c := calling(t, nil)
 		if got := c.do(strings.Fields(args)...); got != 2 {
@@ -205,6 +214,19 @@ func TestAloneItPrintsHelp(t *testing.T) {
 	wantText(t, "help", c.stdout.String(), "join ", "check ", "version ", "completion ")
 }
 
+func TestCompletionOffersFilesWhereAFileIsMeantOnly(t *testing.T) {
+	for args, want := range map[string]string{
+		"join --token-file": ":0", "join --config": ":0", "check --status-file": ":0", "join --patches": ":16",
+		"join --hold": ":4", "join --node-name": ":4", "join --token": ":4", "join": ":4", "check": ":4", "version": ":4", "check --timeout": ":4",
+	} {
+		c := calling(t, nil)
+		c.do(append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+		if lines := strings.Fields(c.stdout.String()); len(lines) == 0 || lines[len(lines)-1] != want {
+			t.Errorf("%s: directive %q, want %s", args, c.stdout.String(), want)
+		}
+	}
+}
+
 func TestCompletionKnowsTheChoices(t *testing.T) {
 	for _, flag := range []string{"--until", "--reset", "--output", "--log-format", "--log-level"} {
 		c := calling(t, nil)
@@ -217,7 +239,7 @@ func TestCompletionKnowsTheChoices(t *testing.T) {
 	}
 	c := calling(t, nil)
 	c.do("__complete", "join", "--")
-	if out := c.stdout.String(); !strings.Contains(out, "--token") || strings.Contains(out, "--control-plane") || strings.Contains(out, "--dry-run") {
+	if out := c.stdout.String(); !strings.Contains(out, "--token") || strings.Contains(out, "--control-plane") {
 		t.Errorf("flags that are offered:\n%s", out)
 	}
 }

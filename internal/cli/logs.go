@@ -104,6 +104,8 @@ func (l *logs) end(rep join.Report) {
 // plain writes text as it is.
 func (l *logs) plain(text string) { _, _ = l.queue.Write([]byte(text)) }
 
+func (l *logs) prose() bool { return l.console }
+
 func (l *logs) close(limit time.Duration) { l.queue.close(limit) }
 
 func (l *logs) line(level zapcore.Level, e join.Event) {

@@ -23,6 +23,7 @@ var outcomes = map[join.Reason]outcome{
 	join.Joined:        {0, "member, and held"},
 	join.Recovered:     {0, "member, and held, after a deletion or a kubelet restart"},
 	join.AlreadyJoined: {0, "was a member; nothing was touched"},
+	join.WouldJoin:     {0, "with --dry-run: nothing stands in the way of a join"},
 
 	join.Internal:          {1, "a bug or an unforeseen error"},
 	join.Usage:             {2, "flags, config file or token are malformed"},
@@ -133,7 +134,7 @@ func fill(rep *join.Report, began time.Time) {
 	if rep.LogTail.Kubelet == nil {
 		rep.LogTail.Kubelet = []string{}
 	}
-	if rep.Reason != join.Joined && rep.Reason != join.Recovered && rep.Reason != join.AlreadyJoined && rep.LastError == "" {
+	if outcomes[rep.Reason].status != 0 && rep.LastError == "" {
 		rep.LastError = rep.Message
 	}
 	if rep.FirstError == "" {

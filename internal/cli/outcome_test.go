@@ -17,7 +17,7 @@ var contract = map[join.Reason]int{
 	join.Joined: 0, join.Recovered: 0, join.AlreadyJoined: 0,
 	join.Internal: 1, join.Usage: 2, join.HostUnfit: 3, join.WrongCluster: 4, join.TokenRejected: 5, join.Unreachable: 6,
 	join.JoinFailed: 7, join.KeepsBeingDeleted: 8, join.NameTaken: 9, join.Refused: 10, join.Locked: 11,
-	join.NotMember: 20, join.Unknown: 21, join.Interrupted: 130,
+	join.WouldJoin: 0, join.NotMember: 20, join.Unknown: 21, join.Interrupted: 130,
 }
 
 func TestEveryReasonHasItsExitStatus(t *testing.T) {

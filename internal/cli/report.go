@@ -36,7 +36,14 @@ func text(rep join.Report) string {
 		line("this means", fmt.Sprintf("%s (exit status %d)", outcomes[rep.Reason].meaning, *rep.ExitCode))
 		line("do next", rep.Hint)
 	}
-	line("took", effort(rep))
+	if rep.Check == nil {
+		if !failed {
+			line("node", nodeWords(rep))
+		}
+		line("took", effort(rep))
+	} else {
+		checkLines(line, rep)
+	}
 	for _, warning := range rep.Warnings {
 		line("warning", warning)
 	}

@@ -23,6 +23,7 @@ func TestSuccessIsThreeCalmLines(t *testing.T) {
 		t.Errorf("exit status %d", got)
 	}
 	want := `Recovered: Node "w1" is registered and has stayed for 60 s (UID 1-2)
+  node:        w1
   took:        1m14s, 2 attempts, 1 kubeadm join, 1 kubelet restart, 2 deletions
   warning:     no cloud controller has accepted it yet
 `

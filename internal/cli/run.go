@@ -16,7 +16,7 @@ import (
 
 // session is one run of the library and all who are told of it.
 type session struct {
-	logs   *logs
+	logs   teller
 	status *statusWriter // nil: none
 	unit   *statusWriter // the line that systemd shows of our unit; nil: we are no unit
 	out    io.Writer
@@ -33,16 +33,26 @@ type session struct {
 	final *join.Report
 }
 
+// teller tells, on standard error, how a run goes: line by line, or in a view.
+type teller interface {
+	event(join.Event)
+	say(message, hint string) // a warning of the program's own
+	end(join.Report)
+	plain(text string)
+	prose() bool // it is read by people
+	close(limit time.Duration)
+}
+
 type library func(context.Context, join.Config) (join.Report, error)
 
 // call runs the library from beginning to end and returns the exit status.
 func (p *program) call(run library, o *options, given names, warnings []string) int {
 	began := time.Now()
 	s := &session{
-		logs: openLogs(p.err, o.logFormat, o.logLevel), out: p.out, json: o.output == "json",
+		logs: p.openTeller(o), out: p.out, json: o.output == "json",
 		names: given, mask: masked(p.args, p.env), help: o.help, asked: o.asked, patience: p.patience,
 	}
-	if o.statusFile != "" {
+	if o.statusFile != "" && !o.asked && !o.config.DryRun {
 		s.status = openStatusFile(o.statusFile, s.statusTrouble)
 	}
 	s.unit = openUnitStatus()
@@ -61,7 +71,18 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 	c := o.config
 	c.Version, c.Observe = programVersion().Version, s.observe
 	rep, err := s.guard(ctx, run, c)
-	return s.close(conclude(ctx, rep, err, began))
+	rep = conclude(ctx, rep, err, began)
+	if rep.Check != nil && o.statusFile != "" {
+		seeLastRun(&rep, o.statusFile)
+	}
+	return s.close(rep)
+}
+
+func (p *program) openTeller(o *options) teller {
+	if terminal := p.onTerminal(o); terminal != nil {
+		return p.openView(terminal, o)
+	}
+	return openLogs(p.err, o.logFormat, o.logLevel)
 }
 
 // guard makes a panic an Internal error: the Go runtime would end with status
@@ -142,7 +163,7 @@ func (s *session) close(rep join.Report) int {
 	s.unit.put(statusLine(rep))
 	s.unit.close(s.patience)
 	switch {
-	case mistyped && s.logs.console:
+	case mistyped && s.logs.prose():
 		s.logs.plain(usageText(rep))
 	case mistyped || !s.asked:
 		s.logs.end(rep)

@@ -55,9 +55,11 @@ func (s *session) abandon(by stopped) int {
 	s.mu.Lock()
 	s.final = &rep // nothing may follow it
 	s.mu.Unlock()
+	s.logs.say(rep.Message, rep.Hint)
 	s.status.put(encode(rep))
 	s.unit.put(statusLine(rep))
 	s.status.close(haste)
 	s.unit.close(haste)
+	s.logs.close(haste)
 	return by.status()
 }

@@ -29,20 +29,31 @@ func asProcess(script string) int {
 	protect()
 	p := newProgram(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	p.run = func(ctx context.Context, c join.Config) (join.Report, error) {
-		c.Observe(transition("running"))
+		began := time.Now()
+		observe := func(message string) {
+			e := transition(message)
+			e.Time, e.Since = time.Now(), began
+			c.Observe(e)
+		}
+		observe("running")
 		switch script {
 		case "polite":
 			<-ctx.Done()
 		case "slow":
 			<-ctx.Done()
-			c.Observe(transition("stopping"))
+			observe("stopping")
 			select {}
 		case "chatty":
 			for range 100 {
-				c.Observe(transition("still here"))
+				observe("still here")
 				time.Sleep(time.Millisecond)
 			}
 			return report(join.Joined), nil
+		case "panic":
+			panic("on purpose")
+		case "death": // a panic in another goroutine, which nothing catches
+			go panic("on purpose")
+			select {}
 		case "child": // is SIGPIPE left alone for children, and SIGHUP not?
 			out, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output()
 			rep := report(join.Joined)

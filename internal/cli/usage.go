@@ -59,15 +59,19 @@ func (p *program) wantsJSON() bool {
 
 // badFlag words pflag's errors as the rest of nodejoin does, and keeps the
 // values of secret flags out of them.
-func badFlag(_ *cobra.Command, err error) error {
+func badFlag(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return &usageError{message: fmt.Sprintf("-%s: no such flag", unknown.GetSpecifiedName())}
+		u := &usageError{message: fmt.Sprintf("-%s: no such flag", unknown.GetSpecifiedName())}
+		if word, _, _ := strings.Cut(unknown.GetSpecifiedShortnames(), "="); len(word) > 2 {
+			u.hint = nearFlag(c, word)
+		}
+		return u
 	case errors.As(err, &unknown):
-		return &usageError{message: fmt.Sprintf("--%s: no such flag", unknown.GetSpecifiedName())}
+		return &usageError{message: fmt.Sprintf("--%s: no such flag", unknown.GetSpecifiedName()), hint: nearFlag(c, unknown.GetSpecifiedName())}
 	case errors.As(err, &missing):
 		return &usageError{message: fmt.Sprintf("--%s: needs a value", missing.GetFlag().Name)}
 	case errors.As(err, &invalid):
@@ -89,7 +93,71 @@ func badValue(f *pflag.Flag, given, value string, cause error) error {
 	case want == "":
 		return &usageError{message: fmt.Sprintf("%s: %q: %v", given, value, cause)}
 	}
-	return &usageError{message: fmt.Sprintf("%s: %q is not %s", given, value, want)}
+	u := &usageError{message: fmt.Sprintf("%s: %q is not %s", given, value, want)}
+	if f.Value.Type() == "duration" && number.MatchString(value) {
+		u.hint = fmt.Sprintf("the unit is missing: %s=%ss, or %s=%sm", given, value, given, value)
+	}
+	return u
+}
+
+var number = regexp.MustCompile(`^[0-9]{1,6}$`)
+
+// foreign are flags of kubeadm that one may well type, with what there is in
+// nodejoin instead.
+var foreign = map[string]string{
+	"rootfs":             "nodejoin works on this machine's own root directory",
+	"kubeconfig":         "nodejoin asks with the kubelet's own kubeconfig, and before that with the token",
+	"log-file":           "the log goes to standard error: redirect it",
+	"skip-headers":       "--log-format chooses what a line of the log looks like",
+	"skip-log-headers":   "--log-format chooses what a line of the log looks like",
+	"add-dir-header":     "--log-format chooses what a line of the log looks like",
+	"print-join-command": "that is a flag of `kubeadm token create`; its line works with nodejoin in kubeadm's place",
+	"ca-cert-hash":       "did you mean --discovery-token-ca-cert-hash?",
+}
+
+// nearFlag is the remedy for a flag that the command does not have; "" if none
+// is known.
+func nearFlag(c *cobra.Command, name string) string {
+	if hint, known := foreign[name]; known && c.Name() == "join" {
+		return hint
+	}
+	best, least := "", 3 // two slips in a word may be; three make another word
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := slips(name, f.Name); !f.Hidden && d < least && d < len(name)/2 {
+			best, least = f.Name, d
+		}
+	})
+	if best != "" {
+		return fmt.Sprintf("did you mean --%s?", best)
+	}
+	for _, other := range c.Root().Commands() {
+		if f := other.Flags().Lookup(name); f != nil && !f.Hidden && c != c.Root() {
+			return fmt.Sprintf("it is a flag of `%s`", other.CommandPath())
+		}
+	}
+	return ""
+}
+
+// slips counts the letters to insert, leave out or change to make b of a
+// (Levenshtein's distance).
+func slips(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // secretFlags are those whose values nobody may read in an output.

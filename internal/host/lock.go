@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -50,6 +51,24 @@ func (h Host) Lock() (*Lock, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &Lock{file: f}, nil
+}
+
+// SeeLock is Lock for one who only looks: it makes no file and keeps nothing. The error is *LockedError if another process
+// has the lock.
+func (h Host) SeeLock() (*Lock, error) {
+	f, err := os.OpenFile(h.Path(runtimeDir)+"/lock", os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Lock{}, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("looking at the lock: %w", err)
+	}
+	defer f.Close() // and with it goes the shared lock
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, &LockedError{PID: holder(f)}
+	} else if err != nil {
+		return nil, fmt.Errorf("looking at the lock %q: %w", f.Name(), err)
+	}
+	return &Lock{}, nil
 }
 
 func holder(f *os.File) int {

@@ -19,6 +19,9 @@ func TestOnlyOneHoldsTheLock(t *testing.T) {
 	}
 	_, err = h.Lock()
 	var locked *LockedError
+	if _, err := h.SeeLock(); !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Errorf("who only looks: got %v, want LockedError with %d", err, os.Getpid())
+	}
 	if !errors.As(err, &locked) || locked.PID != os.Getpid() || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Errorf("second: got %v, want LockedError with %d", err, os.Getpid())
 	}
@@ -30,6 +33,30 @@ func TestOnlyOneHoldsTheLock(t *testing.T) {
 		t.Fatalf("after Unlock: %v", err)
 	}
 	_ = again.Unlock()
+}
+
+func TestLookingAtTheLockLeavesNothing(t *testing.T) {
+	h := machine(t, nil)
+	if _, err := h.SeeLock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(h.Path(runtimeDir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was made: %v", err)
+	}
+	l, err := h.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Unlock()
+	seen, err := h.SeeLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err = h.Lock(); err != nil {
+		t.Errorf("who looked kept it: %v", err)
+	}
+	_ = l.Unlock()
+	_ = seen.Unlock()
 }
 
 func TestALockLeftByAKilledHolderDoesNotBlock(t *testing.T) {

@@ -48,9 +48,13 @@ func (r *run) reset(ctx context.Context) error {
 	if err := r.refuseLosses(disk); err != nil {
 		return err
 	}
+	if err := r.act(fmt.Sprintf("run kubeadm reset and then kubeadm join as Node %q: %s", r.name, why)); err != nil {
+		return err
+	}
 	r.enter(Reset)
 	r.report.Counts.Resets++
 	r.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm reset was still at work"}
+	r.limit(r.AttemptTimeout)
 	r.say(Info, "running kubeadm reset: "+why, "")
 	gone := r.gone
 	r.forget() // it allows one reset: what that leaves behind is looked at anew
@@ -90,9 +94,14 @@ func (r *run) seeReset(err error) error {
 // join runs kubeadm join and, from the moment the kubelet has credentials, sees
 // for itself. kubeadm's word is heard, not believed (rule 1).
 func (r *run) join(ctx context.Context) error {
+	if err := r.act(fmt.Sprintf("run kubeadm join as Node %q: the kubelet has no credentials, nothing is left of an earlier join, "+
+		"and no live Node has the name", r.name)); err != nil {
+		return err
+	}
 	r.enter(Join)
 	r.report.Counts.Joins++
 	r.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm join was still at work"}
+	r.limit(r.budget)
 	r.say(Info, "running kubeadm join", "")
 	attempt, cancel := context.WithTimeoutCause(ctx, r.budget, errAttempt)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 )
@@ -27,10 +28,38 @@ func Check(ctx context.Context, c Config) (Report, error) {
 	}
 	r := newRun(p, m, m.identity.BootID, m.name, m.redact)
 	err = r.check(ctx)
+	r.seeKubelet(ctx)
 	return r.finish(err), err
 }
 
+// unitLook bounds a question to the init system whose answer only explains.
+const unitLook = 3 * time.Second
+
+func (r *run) seeKubelet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, unitLook)
+	defer cancel()
+	unit, err := r.w.Kubelet(ctx)
+	if err != nil {
+		r.unseen("the kubelet's service", err)
+		return
+	}
+	r.report.Check.Kubelet = unit.State
+	switch {
+	case unit.Missing:
+		r.report.Check.Kubelet = "no such service"
+	case unit.Masked:
+		r.report.Check.Kubelet += ", masked"
+	case unit.Disabled:
+		r.report.Check.Kubelet += ", disabled"
+	}
+}
+
+func (r *run) unseen(what string, err error) {
+	r.report.Check.Unseen = append(r.report.Check.Unseen, r.redact(fmt.Sprintf("%s: %v", what, err)))
+}
+
 func (r *run) check(ctx context.Context) error {
+	r.report.Check = &Checked{Unseen: []string{}}
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
@@ -40,6 +69,7 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return r.noCredentials(err)
 	}
+	r.report.Check.CredentialsExpire = &creds.NotAfter
 	if err := r.sameCluster(creds.CA); err != nil {
 		reason := NotMember
 		if e := (*Error)(nil); errors.As(err, &e) && e.Reason != Refused {
@@ -68,11 +98,24 @@ func (r *run) check(ctx context.Context) error {
 			Hint: "see `systemctl status kubelet`; `nodejoin join` restarts it"}
 	}
 	r.report.Node.UID = node.UID
+	created := node.CreatedAt.UTC()
+	r.report.Check.Level, r.report.Check.Since = level(node), &created
 	r.held = fmt.Sprintf("member: Node %q is this machine's, Ready is %s", name, node.Ready)
 	if node.Uninitialized {
 		r.warn("no cloud controller has accepted this Node yet")
 	}
 	return nil
+}
+
+// level is the highest that the Node has reached.
+func level(node cluster.Node) Level {
+	switch {
+	case node.Uninitialized:
+		return Registered
+	case node.Ready == "True":
+		return Ready
+	}
+	return Initialized
 }
 
 // noCredentials: without kubelet.conf no kubelet of kubeadm's can be a member;
@@ -81,6 +124,7 @@ func (r *run) noCredentials(err error) error {
 	disk, diskErr := r.w.Inspect()
 	switch {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(diskErr, fs.ErrPermission):
+		r.unseen("the API server, for it is asked with the kubelet's credentials", errors.Join(err, diskErr))
 		return &Error{Reason: Unknown, Message: "the kubelet's credentials cannot be read", Err: err, Hint: "run it with sudo"}
 	case diskErr != nil:
 		return &Error{Reason: Unknown, Message: "what is on this machine cannot be read", Err: diskErr}

@@ -62,6 +62,10 @@ type Config struct {
 	MaxDeletions   int // more of them end the run; 0: no limit
 	Reset          ResetMode
 
+	// DryRun ends the run where it would touch the machine for the first time,
+	// after dryRunPatience at the latest, and tells what it would do.
+	DryRun bool
+
 	Kubeadm string // path or name of the binary
 	Version string // nodejoin's own, for the report
 
@@ -110,6 +114,9 @@ func (c Config) plan() (*plan, error) {
 		if err := check(); err != nil {
 			return nil, usage(err)
 		}
+	}
+	if p.DryRun {
+		p.Hold = 0
 	}
 	return p, nil
 }

@@ -32,6 +32,9 @@ const (
 type Event struct {
 	Time     time.Time
 	Phase    Phase
+	Since    time.Time // when the phase began
+	Until    time.Time // when what goes on now is over at the latest; zero: there is no limit
+	Wait     bool      // something is waited for
 	Severity Severity
 	Message  string // one line, free of secrets
 	Hint     string // what a person can do about it; often empty

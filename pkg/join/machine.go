@@ -52,7 +52,11 @@ func newMachine(p *plan) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.lock, err = m.Lock(); err != nil {
+	take := m.Lock
+	if p.DryRun {
+		take = m.SeeLock
+	}
+	if m.lock, err = take(); err != nil {
 		var locked *host.LockedError
 		if errors.As(err, &locked) {
 			return nil, &Error{Reason: Locked, Message: err.Error(), Hint: "wait for it, or see what it does: `nodejoin check`, /run/nodejoin/status.json"}
@@ -60,6 +64,9 @@ func newMachine(p *plan) (*machine, error) {
 		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err, Hint: roomHint(err)}
 	}
 	go m.fqdn() // a name server may take its time; a hint will want it at once
+	if p.DryRun {
+		return m, nil
+	}
 	if err := m.Sweep(); err != nil {
 		m.close()
 		return nil, &Error{Reason: HostUnfit, Message: "a secret left by an earlier run cannot be removed", Err: err}

@@ -21,9 +21,16 @@ func (r *run) enter(p Phase) {
 	}
 	r.clock()
 	r.mu.Lock()
-	r.report.Phase = p
+	r.report.Phase, r.entered, r.until = p, time.Now(), time.Time{}
 	r.mu.Unlock()
 	r.waiting = nil
+}
+
+// limit says that the present phase is over after d at the latest.
+func (r *run) limit(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = time.Now().Add(d)
 }
 
 // clock adds the time since the last call to the attempt's present phase.
@@ -74,7 +81,7 @@ func (r *run) wait(obstacle Error) {
 		return
 	}
 	w.next, w.changing, r.said = now.Add(w.gap), known && changed, said
-	e := Event{Severity: Info, Message: "waiting: " + said, Hint: obstacle.Hint}
+	e := Event{Severity: Info, Message: "waiting: " + said, Hint: obstacle.Hint, Wait: true}
 	if known && !changed {
 		e.Message, e.Repeat = "still "+e.Message, true
 	}
@@ -98,7 +105,10 @@ func (r *run) emit(e Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.Time, e.Phase = time.Now(), r.report.Phase
+	e.Time, e.Phase, e.Since, e.Until = time.Now(), r.report.Phase, r.entered, r.until
+	if e.Until.IsZero() || !r.ends.IsZero() && r.ends.Before(e.Until) {
+		e.Until = r.ends
+	}
 	if e.Severity != Detail {
 		if r.report.FinishedAt == nil {
 			r.report.Duration = Seconds(time.Since(r.report.StartedAt))

@@ -37,14 +37,37 @@ func (r *run) conclude(ctx context.Context, err error) error {
 		if errors.As(err, &stuck) {
 			why = fmt.Errorf("%w: %w", why, stuck)
 		}
-		return &Error{
-			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s", r.report.Phase), Err: why,
+		return r.redacted(&Error{
+			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s; %s", r.report.Phase, r.left()), Err: why,
 			Hint: "run nodejoin again to go on: it begins with what is on this machine now",
-		}
+		})
 	case ctx.Err() != nil:
 		return r.redacted(r.deadline(err))
 	}
 	return r.redacted(&Error{Reason: Internal, Message: "unforeseen error", Err: err})
+}
+
+// left says in which state a run that was stopped leaves the machine.
+func (r *run) left() string {
+	disk, err := r.w.Inspect()
+	_, noCredentials := r.w.Credentials()
+	began := ""
+	if c := r.report.Counts; c.Joins+c.Resets > 0 && noCredentials != nil {
+		began = "kubeadm was ended and "
+	}
+	switch {
+	case r.own != "" && r.report.Phase == Hold:
+		return fmt.Sprintf("Node %q is a member (UID %s), the hold was not over", r.report.Node.Name, r.own)
+	case r.own != "":
+		return fmt.Sprintf("Node %q was there (UID %s), and not yet as it was to be", r.report.Node.Name, r.own)
+	case err != nil:
+		return "what is on this machine cannot be read"
+	case noCredentials == nil:
+		return "the kubelet has credentials, but its Node was not seen"
+	case len(disk.Leftovers) > 0:
+		return "not joined: " + began + "left " + strings.Join(disk.Leftovers, ", ")
+	}
+	return "not joined: " + began + "nothing is left to clean up"
 }
 
 // redacted keeps secrets out of the error that leaves the package, as out of
@@ -88,6 +111,9 @@ func (r *run) deadline(last error) *Error {
 		e.Hint = strings.TrimPrefix(e.Hint+"; "+r.denied, "; ")
 	}
 	e.Message = fmt.Sprintf("no member after %s: %s", r.Timeout, e.Message)
+	if r.DryRun {
+		e.Message = r.wouldWait(o.Message)
+	}
 	return &e
 }
 
@@ -133,6 +159,8 @@ func (r *run) finishFailed(err error) {
 func (r *run) howJoined() Reason {
 	c := r.report.Counts
 	switch {
+	case r.planned:
+		return WouldJoin
 	case c.Deletions > 0 || c.KubeletRestarts > 0:
 		return Recovered
 	case c.Joins > 0:

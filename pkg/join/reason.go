@@ -10,6 +10,7 @@ const (
 	Joined        Reason = "Joined"        // a member now, by kubeadm join
 	Recovered     Reason = "Recovered"     // a member, after a deletion or a kubelet restart
 	AlreadyJoined Reason = "AlreadyJoined" // was a member; nothing was touched
+	WouldJoin     Reason = "WouldJoin"     // Config.DryRun: nothing stands in the way
 
 	Internal          Reason = "Internal"          // a bug or an unforeseen error
 	Usage             Reason = "Usage"             // flags, config file or token are malformed

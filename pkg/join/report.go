@@ -38,6 +38,31 @@ type Report struct {
 	FirstError string  `json:"firstError"`
 	LastError  string  `json:"lastError"`
 	LogTail    LogTail `json:"logTail"`
+
+	Check *Checked `json:"check,omitempty"` // of Check only
+}
+
+// Checked is what Check found besides its answer.
+type Checked struct {
+	Level             Level      `json:"level"`             // that the Node has reached; empty: not a member, or not known
+	Since             *time.Time `json:"since"`             // when the Node was created; null: not known, as in the next
+	CredentialsExpire *time.Time `json:"credentialsExpire"` // the kubelet's
+	Kubelet           string     `json:"kubelet"`           // the state of its service, in the init system's words
+	LastRun           *LastRun   `json:"lastRun"`           // null: no status file; filled in by the command
+	Unseen            []string   `json:"unseen"`            // what could not be seen, and why
+}
+
+// LastRun is what the status file says of the last run on this machine.
+type LastRun struct {
+	Reason      Reason     `json:"reason"`   // empty while it runs
+	ExitCode    *int       `json:"exitCode"` // null while it runs
+	Phase       Phase      `json:"phase"`
+	Message     string     `json:"message"`
+	PID         int        `json:"pid"`
+	StartedAt   time.Time  `json:"startedAt"`
+	FinishedAt  *time.Time `json:"finishedAt"`
+	Running     bool       `json:"running"` // it has not ended, and its process lives
+	EarlierBoot bool       `json:"earlierBoot"`
 }
 
 // Result of a run that has ended.

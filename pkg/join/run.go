@@ -52,8 +52,11 @@ type run struct {
 	name   string // our Node's, as kubeadm would derive it
 	named  bool   // somebody asked for that name, it is not only the hostname
 
-	mu     sync.Mutex // guards what emit uses
-	report Report
+	mu      sync.Mutex // guards what emit uses
+	report  Report
+	entered time.Time // when the present phase began
+	until   time.Time // when it is over at the latest, if it has a limit of its own
+	ends    time.Time // the deadline; zero: none
 
 	answered bool               // an API server has answered usefully in this run
 	obstacle *Error             // what is in the way just now: at the deadline, what it was
@@ -77,7 +80,8 @@ type run struct {
 	unread  bool                 // and could not be
 	token   string
 
-	held string // what a success has to say
+	held    string // what a success has to say
+	planned bool   // it is that of a dry run, which would join
 
 	newborn time.Time     // when the kubelet last got a new certificate: it may not have registered yet
 	budget  time.Duration // what is left of the attempt's time
@@ -92,7 +96,7 @@ func newRun(p *plan, w world, bootID, name string, redact func(string) string) *
 		plan: p, w: w, redact: redact,
 		bootID: bootID, name: name, named: p.NodeName != "",
 		forced: p.Reset == ResetAlways,
-		seen:   map[string]time.Time{},
+		seen:   map[string]time.Time{}, entered: now,
 	}
 	r.report = (&Report{
 		SchemaVersion: SchemaVersion, Version: p.Version, PID: os.Getpid(), Phase: Look,
@@ -114,12 +118,13 @@ func (r *run) pauses() *backoff.ExponentialBackOff {
 var errDeadline = errors.New("--timeout has passed")
 
 func (r *run) run(ctx context.Context) (Report, error) {
-	if r.Timeout > 0 {
+	if limit := r.patience(); limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.Timeout, errDeadline)
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errDeadline)
 		defer cancel()
+		r.ends, _ = ctx.Deadline()
 	}
-	err := r.conclude(ctx, r.loop(ctx))
+	err := r.plans(r.conclude(ctx, r.loop(ctx)))
 	report := r.finish(err)
 	if r.touched() {
 		// it holds a token; a join that was killed may have left it
@@ -130,6 +135,9 @@ func (r *run) run(ctx context.Context) (Report, error) {
 
 // touched: whoever refuses to touch a machine leaves it as it is.
 func (r *run) touched() bool {
+	if r.DryRun {
+		return false
+	}
 	switch r.report.Reason {
 	case Usage, HostUnfit, Refused:
 		return r.report.Counts.Joins > 0
@@ -179,9 +187,11 @@ func (r *run) look(ctx context.Context) error {
 	if len(r.CACertHashes) == 0 && r.DiscoveryFile == "" && r.Reset != ResetAlways && r.w.StrangerAt(ctx, creds) {
 		return otherCluster("the API server at " + r.Endpoint + " has another CA")
 	}
-	// left by a join that was killed; kubeadm itself keeps it no longer than that
-	if err := r.w.RemoveBootstrapConf(); err != nil {
-		r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
+	if !r.DryRun {
+		// left by a join that was killed; kubeadm itself keeps it no longer than that
+		if err := r.w.RemoveBootstrapConf(); err != nil {
+			r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
+		}
 	}
 	return r.settle(ctx, creds, nil)
 }
@@ -237,6 +247,7 @@ func (r *run) backOff(ctx context.Context, err error, pause time.Duration) error
 	r.failed(err)
 	r.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
 	r.enter(Backoff)
+	r.limit(pause)
 	r.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Err: err}
 	r.say(Warning, fmt.Sprintf("that failed: %v", err), fmt.Sprintf("trying again in %s", pause.Round(100*time.Millisecond)))
 	return r.sleep(ctx, pause)

@@ -194,6 +194,9 @@ func (s *settling) restartKubelet(ctx context.Context, why string) error {
 		return nil
 	}
 	s.due = time.Time{}
+	if err := s.act("restart the kubelet, which disturbs no pod: " + why); err != nil {
+		return err
+	}
 	s.say(Info, "restarting the kubelet: "+why, "no pod is disturbed by that")
 	restart, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()

@@ -255,6 +255,7 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 	if s.uid != node.UID {
 		s.uid, s.reached = node.UID, time.Now()
 		s.enter(Hold)
+		s.limit(s.Hold)
 		if !s.over(node) {
 			s.wait(Error{Reason: JoinFailed, Message: fmt.Sprintf("Node %q is %s; holding it for up to %s", node.Name, s.Until, seconds(s.Hold))})
 		}
@@ -272,6 +273,9 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 			"it may still be deleted; --until initialized waits for that", node.Name))
 	}
 	s.held = fmt.Sprintf("Node %q is %s and has stayed for %s (UID %s)", node.Name, s.Until, seconds(time.Since(s.reached)), s.uid)
+	if s.DryRun {
+		s.held = fmt.Sprintf("dry run: nothing would be done but to hold: Node %q is %s (UID %s)", node.Name, s.Until, s.uid)
+	}
 	if s.last.Node.Ready == "True" && !s.last.Node.Uninitialized {
 		s.held = fmt.Sprintf("Node %q is Ready and accepted (UID %s)", node.Name, s.uid)
 	}

@@ -67,6 +67,10 @@ const (
 	// has been issued.
 	issuedPatience = 15 * time.Second
 
+	// dryRunPatience is for how long a dry run looks: a person waits for it, and
+	// what an API server at work has to say takes some probes only.
+	dryRunPatience = 10 * time.Second
+
 	// restartTimeout bounds one restart of the kubelet's unit: systemd itself
 	// kills a unit that does not stop after 90 s.
 	restartTimeout = 100 * time.Second

@@ -1,0 +1,450 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+
+	"github.com/nodejoin/nodejoin/pkg/join"
+)
+
+// screen is a terminal that can be read.
+type screen struct {
+	mu   sync.Mutex
+	term vt10x.Terminal
+	raw  strings.Builder
+}
+
+func newScreen(width, height int) *screen {
+	return &screen{term: vt10x.New(vt10x.WithSize(width, height))}
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Write(p)
+	return s.term.Write(p)
+}
+
+// lines are what can be read on it, without what is empty at the end.
+func (s *screen) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for line := range strings.Lines(s.term.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+func (s *screen) text() string { return strings.Join(s.lines(), "\n") }
+
+// feed is the way from the view to the screen: as the kernel does, it makes
+// two characters of a newline.
+type feed struct{ *screen }
+
+func (f feed) Write(p []byte) (int, error) {
+	return f.screen.Write([]byte(strings.ReplaceAll(string(p), "\n", "\r\n")))
+}
+
+// seen runs a story of events before a view, under virtual time.
+func seen(t *testing.T, width, height int, story func(v *view, s *screen, began time.Time)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScreen(width, height)
+		v := &view{w: feed{s}, foreground: func() bool { return true }}
+		v.size = func() (int, int) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.term.Size()
+		}
+		v.start()
+		story(v, s, time.Now())
+		v.close(time.Second)
+	})
+}
+
+func wantScreen(t *testing.T, s *screen, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := s.text(); got != strings.Trim(want, "\n") {
+		t.Errorf("the screen shows\n%s\nwanted\n%s", got, strings.Trim(want, "\n"))
+	}
+}
+
+func TestTheViewIsCalmAndSmall(t *testing.T) {
+	seen(t, 100, 20, func(v *view, s *screen, began time.Time) {
+		v.event(join.Event{Time: began, Since: began, Until: began.Add(30 * time.Minute), Phase: join.Discover, Severity: join.Info, Wait: true,
+			Message: "waiting: the API server does not answer: connection refused", Hint: "is it up?"})
+		time.Sleep(62*time.Second + time.Millisecond)
+		wantScreen(t, s, `
+      …  discover  waiting: the API server does not answer: connection refused
+                   for 1m2s now, 28m58s more at most
+                   is it up?`)
+		now := time.Now()
+		v.event(join.Event{Time: now, Since: began, Phase: join.Discover, Severity: join.Info, Message: "the API server at cp:6443 is proven"})
+		v.event(join.Event{Time: now, Since: now, Until: now.Add(6 * time.Minute), Phase: join.Join, Severity: join.Info, Message: "running kubeadm join"})
+		v.event(join.Event{Time: now, Since: now, Until: now.Add(6 * time.Minute), Phase: join.Join, Severity: join.Warning, Message: "the service is disabled"})
+		v.event(join.Event{Severity: join.Detail, Message: "[preflight]"})
+		time.Sleep(1200 * time.Millisecond)
+		wantScreen(t, s, `
+   1m2s  discover  the API server at cp:6443 is proven
+warning  join      the service is disabled  (00:01:02Z)
+      …  join      running kubeadm join
+                   for 1s now, 5m59s more at most`)
+		now = time.Now()
+		v.event(join.Event{Time: now, Since: now, Phase: join.Verify, Severity: join.Info, Message: `Node "w1" is there and is this machine's (UID u)`})
+		v.event(join.Event{Time: now, Since: now, Until: now.Add(time.Minute), Phase: join.Hold, Severity: join.Info, Wait: true,
+			Message: "still waiting: holding it"})
+		time.Sleep(20 * time.Second)
+		wantScreen(t, s, `
+   1m2s  discover  the API server at cp:6443 is proven
+warning  join      the service is disabled  (00:01:02Z)
+   1.2s  join      running kubeadm join
+     0s  verify    Node "w1" is there and is this machine's (UID u)
+      …  hold      waiting: holding it
+                   for 20s now, 40s more at most`)
+		v.end(conclude(t.Context(), report(join.Joined), nil, began))
+		v.close(time.Second)
+		wantScreen(t, s, `
+   1m2s  discover  the API server at cp:6443 is proven
+warning  join      the service is disabled  (00:01:02Z)
+   1.2s  join      running kubeadm join
+     0s  verify    Node "w1" is there and is this machine's (UID u)
+    20s  hold      waiting: holding it
+Joined: the message of Joined
+  node:        w1
+  took:        1m14s, 2 attempts, 1 kubeadm join, 1 kubelet restart`)
+	})
+}
+
+func TestAFailedAttemptStaysOnTheScreen(t *testing.T) {
+	seen(t, 80, 20, func(v *view, s *screen, began time.Time) {
+		v.event(join.Event{Time: began, Since: began, Phase: join.Join, Severity: join.Info, Message: "running kubeadm join"})
+		time.Sleep(3 * time.Second)
+		now := time.Now()
+		v.event(join.Event{Time: now, Since: now, Until: now.Add(4 * time.Second), Phase: join.Backoff, Severity: join.Warning,
+			Message: "that failed: no luck", Hint: "trying again in 4s"})
+		time.Sleep(2100 * time.Millisecond)
+		wantScreen(t, s, `
+     3s  join      running kubeadm join
+warning  backoff   that failed: no luck  (00:00:03Z)
+      …  backoff   trying again in 4s
+                   for 2s now, 2s more at most`)
+		v.say("SIGINT received: stopping", "a second one ends nodejoin at once")
+		wantScreen(t, s, `
+     3s  join      running kubeadm join
+warning  backoff   that failed: no luck  (00:00:03Z)
+warning  nodejoin  SIGINT received: stopping  (00:00:05Z)
+                   a second one ends nodejoin at once
+      …  backoff   trying again in 4s
+                   for 2s now, 2s more at most`)
+	})
+}
+
+// waiting is an event of a wait without a limit.
+func waiting(began time.Time, message string) join.Event {
+	return join.Event{Time: began, Since: began, Phase: join.Verify, Severity: join.Info, Wait: true, Message: message}
+}
+
+func TestWhatAServerSaysDoesNotSteerTheTerminal(t *testing.T) {
+	seen(t, 80, 10, func(v *view, s *screen, began time.Time) {
+		e := waiting(began, "waiting: \x1b[2J\x1b]0;title\x07 \u009b31m \u202e gone\nand\tmore")
+		e.Hint = "\x1bc"
+		v.event(e)
+		e.Severity, e.Message = join.Warning, "\x1b[8mhidden"
+		v.event(e)
+		synctest.Wait()
+		for _, bad := range []string{"\x1b[2J", "\x1b]", "\x07", "\u009b", "\u202e", "\x1bc", "\x1b[8m"} {
+			if strings.Contains(s.raw.String(), bad) {
+				t.Errorf("%q came through", bad)
+			}
+		}
+	})
+}
+
+func TestTheViewFitsTheTerminal(t *testing.T) {
+	long := "waiting: " + strings.Repeat("機械の世界 ", 30) // each character is two cells wide
+	for _, size := range [][2]int{{200, 50}, {80, 24}, {40, 4}, {20, 3}, {5, 3}, {1, 1}} {
+		seen(t, size[0], size[1], func(v *view, s *screen, began time.Time) {
+			v.event(waiting(began, long))
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			lines := s.lines()
+			if len(lines) > 3 || len(lines) >= size[1] {
+				t.Errorf("%v: %d lines: %q", size, len(lines), lines)
+			}
+			if size[0] > 40 && !strings.Contains(s.raw.String(), "機械") {
+				t.Errorf("%v: nothing is seen: %q", size, lines)
+			}
+		})
+	}
+}
+
+func TestAResizeErasesNothingElse(t *testing.T) {
+	for _, width := range []int{120, 60, 30} {
+		seen(t, 80, 20, func(v *view, s *screen, began time.Time) {
+			_, _ = feed{s}.Write([]byte("$ nodejoin join\n"))
+			v.event(waiting(began, "waiting: "+strings.Repeat("x", 60)))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			s.mu.Lock()
+			s.term.Resize(width, 20)
+			s.mu.Unlock()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			lines := s.lines()
+			if lines[0] != "$ nodejoin join" {
+				t.Errorf("%d: the line above is gone: %q", width, lines)
+			}
+			if last := lines[len(lines)-1]; !strings.HasPrefix(strings.TrimSpace(last), "for 4s n") {
+				t.Errorf("%d: the last line is %q", width, last)
+			}
+			if n := len(lines); n > 5 || width == 120 && n != 3 {
+				t.Errorf("%d: %d lines: %q", width, n, lines)
+			}
+		})
+	}
+}
+
+func TestInTheBackgroundOnlyWhatStaysIsWritten(t *testing.T) {
+	seen(t, 80, 20, func(v *view, s *screen, began time.Time) {
+		v.foreground = func() bool { return false }
+		v.event(waiting(began, "waiting: for it"))
+		e := waiting(began, "look here")
+		e.Severity = join.Warning
+		v.event(e)
+		time.Sleep(5 * time.Second)
+		wantScreen(t, s, `warning  verify    look here  (00:00:00Z)`)
+	})
+}
+
+func TestAStoppedTerminalDelaysNobodyAndLosesCount(t *testing.T) {
+	w := &stuck{until: make(chan struct{})}
+	v := &view{w: w, size: func() (int, int) { return 80, 24 }, foreground: func() bool { return true }}
+	v.start()
+	began := time.Now()
+	for i := range 3000 {
+		v.event(join.Event{Time: began, Since: began, Phase: join.Verify, Severity: join.Info, Message: fmt.Sprint("step ", i)})
+	}
+	if took := time.Since(began); took > patience {
+		t.Errorf("the events took %s", took)
+	}
+	v.close(10 * time.Millisecond)
+	close(w.until)
+	v.close(patience)
+	wantText(t, "the terminal", w.String(), "lines were lost: the terminal was stopped")
+}
+
+// onScreen starts the program on a terminal.
+func onScreen(t *testing.T, script string, env []string, args ...string) (*process, *screen, *os.File) {
+	t.Helper()
+	exe, err := os.Executable()
+	must(t, err)
+	p := &process{Cmd: exec.Command(exe, args...), status: filepath.Join(t.TempDir(), "status.json")}
+	p.Env = append(append(os.Environ(), "CLI_TEST_SCRIPT="+script, quickExit, "NODEJOIN_STATUS_FILE="+p.status, "TERM=xterm-256color", "CI=", "NO_COLOR="), env...)
+	terminal, err := pty.StartWithSize(p.Cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	must(t, err)
+	s := newScreen(100, 24)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(buffer)
+			_, _ = s.Write(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = terminal.Close()
+		<-read
+	})
+	s.await(t, "running")
+	return p, s, terminal
+}
+
+// await sees words that have come, though they may be gone since.
+func (s *screen) await(t *testing.T, words string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	came := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return strings.Contains(s.raw.String(), words)
+	}
+	for !came() {
+		if time.Now().After(deadline) {
+			t.Fatalf("the screen never shows %q:\n%s", words, s.text())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (p *process) exitCode(t *testing.T) int {
+	t.Helper()
+	_ = p.Wait()
+	return p.ProcessState.ExitCode()
+}
+
+// sane: the cursor can be seen, at the beginning of a line of its own, and the
+// terminal echoes and sends signals as it did before.
+func (s *screen) sane(t *testing.T, terminal *os.File) {
+	t.Helper()
+	time.Sleep(50 * time.Millisecond) // for the last words to be read
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.term.CursorVisible() || s.term.Cursor().X != 0 || s.term.Mode()&vt10x.ModeAltScreen != 0 {
+		t.Errorf("the terminal is left with its cursor at %+v, visible %t:\n%s", s.term.Cursor(), s.term.CursorVisible(), s.term.String())
+	}
+}
+
+func TestOnATerminalItIsLive(t *testing.T) {
+	p, s, terminal := onScreen(t, "polite", nil, "join")
+	s.await(t, "for 2s now")
+	_, err := terminal.Write([]byte{3}) // Ctrl-C
+	must(t, err)
+	if got := p.exitCode(t); got != 130 {
+		t.Errorf("exit status %d", got)
+	}
+	s.await(t, "exit status 130")
+	s.sane(t, terminal)
+	if n := strings.Count(s.text(), "Interrupted: "); n != 1 {
+		t.Errorf("the report is there %d times:\n%s", n, s.text())
+	}
+	wantText(t, "the screen", s.text(), "SIGINT received: stopping", "a second one ends nodejoin at once", "this means: ")
+	if strings.Contains(s.text(), "for 2s now") || strings.Contains(s.text(), "…") {
+		t.Errorf("a live line is left:\n%s", s.text())
+	}
+	if !strings.Contains(s.raw.String(), "\x1b[33m") {
+		t.Error("there is no colour")
+	}
+}
+
+func TestEveryEndingLeavesTheTerminalSane(t *testing.T) {
+	for name, end := range map[string]struct {
+		script string
+		by     func(p *process, s *screen, terminal *os.File)
+		code   int
+	}{
+		"Ctrl-C twice": {"slow", func(_ *process, s *screen, terminal *os.File) {
+			_, _ = terminal.Write([]byte{3})
+			s.await(t, "a second one ends nodejoin at once")
+			_, _ = terminal.Write([]byte{3})
+		}, 130},
+		"SIGTERM":  {"polite", func(p *process, _ *screen, _ *os.File) { _ = p.Process.Signal(syscall.SIGTERM) }, 143},
+		"SIGKILL":  {"polite", func(p *process, s *screen, _ *os.File) { s.await(t, "for 1s now"); _ = p.Process.Kill() }, -1},
+		"a panic":  {"panic", func(*process, *screen, *os.File) {}, 1},
+		"a death":  {"death", func(*process, *screen, *os.File) {}, 2},
+		"an end":   {"chatty", func(*process, *screen, *os.File) {}, 0},
+		"a hangup": {"chatty", func(p *process, _ *screen, _ *os.File) { _ = p.Process.Signal(syscall.SIGHUP) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s, terminal := onScreen(t, end.script, nil, "join")
+			end.by(p, s, terminal)
+			if got := p.exitCode(t); got != end.code {
+				t.Errorf("exit status %d, wanted %d:\n%s", got, end.code, s.text())
+			}
+			s.sane(t, terminal)
+			if name == "Ctrl-C twice" {
+				wantText(t, "the screen", s.text(), "SIGINT received twice: left at once in phase join", "run nodejoin again")
+			}
+		})
+	}
+}
+
+func TestATerminalThatGoesAwayStopsNothing(t *testing.T) {
+	p, _, terminal := onScreen(t, "chatty", nil, "join")
+	must(t, terminal.Close()) // SIGHUP, and EIO from now on
+	if got := p.exitCode(t); got != 0 {
+		t.Errorf("exit status %d", got)
+	}
+	raw, err := os.ReadFile(p.status)
+	must(t, err)
+	if rep := decode(t, string(raw)); rep.Reason != join.Joined {
+		t.Errorf("the status file says %+v", rep)
+	}
+}
+
+func TestPlainLinesWhereALiveViewIsNotWanted(t *testing.T) {
+	for name, test := range map[string]struct {
+		env  []string
+		args string
+	}{
+		"TERM=dumb":            {[]string{"TERM=dumb"}, "join"},
+		"no TERM":              {[]string{"TERM="}, "join"},
+		"CI":                   {[]string{"CI=true"}, "join"},
+		"--log-format console": {nil, "join --log-format console"},
+		"--log-level debug":    {nil, "join --log-level debug"},
+		"-v 5":                 {nil, "join -v 5"},
+		"--token-file -":       {nil, "join --token-file -"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s, _ := onScreen(t, "chatty", test.env, strings.Fields(test.args)...)
+			if got := p.exitCode(t); got != 0 {
+				t.Errorf("exit status %d", got)
+			}
+			s.await(t, "took: ")
+			if strings.Contains(s.raw.String(), "\x1b") || strings.Contains(s.raw.String(), "…") {
+				t.Errorf("the terminal got %q", s.raw.String())
+			}
+			wantText(t, "the screen", s.text(), "info  join      still here")
+		})
+	}
+}
+
+func TestWithNoColorItIsLiveAllTheSame(t *testing.T) {
+	p, s, _ := onScreen(t, "polite", []string{"NO_COLOR=1"}, "join")
+	s.await(t, "for 1s now")
+	must(t, p.Process.Signal(syscall.SIGTERM))
+	p.exitCode(t)
+	if strings.Contains(s.raw.String(), "m") && strings.Contains(s.raw.String(), "\x1b[3") || strings.Contains(s.raw.String(), "\x1b[2m") {
+		t.Errorf("colours in %q", s.raw.String())
+	}
+}
+
+func TestTheReportOfALiveRunGoesToStandardOutputAlone(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.json")
+	file, err := os.Create(out)
+	must(t, err)
+	defer file.Close()
+	exe, err := os.Executable()
+	must(t, err)
+	command := exec.Command("/bin/sh", "-c", `"$0" join -o json >"$1"`, exe, out)
+	command.Env = append(os.Environ(), "CLI_TEST_SCRIPT=chatty", quickExit, "NODEJOIN_STATUS_FILE=", "TERM=xterm", "CI=")
+	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
+	must(t, err)
+	defer terminal.Close()
+	s := newScreen(100, 24)
+	buffer := make([]byte, 4096)
+	for {
+		n, err := terminal.Read(buffer)
+		_, _ = s.Write(buffer[:n])
+		if err != nil {
+			break
+		}
+	}
+	_ = command.Wait()
+	raw, err := os.ReadFile(out)
+	must(t, err)
+	if rep := decode(t, string(raw)); rep.Reason != join.Joined {
+		t.Errorf("standard output has %s", raw)
+	}
+	wantText(t, "the screen", s.text(), "Joined: the message of Joined", "took: ")
+}

@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+)
+
+// shell is an interactive one at a terminal.
+type shell struct {
+	*testing.T
+	tty    *os.File
+	mu     sync.Mutex
+	screen vt10x.Terminal
+}
+
+func startShell(t *testing.T, dir, program string, args ...string) *shell {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "TERM=xterm", "LC_ALL=C.UTF-8", "PS1=> "}
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shell{T: t, tty: tty, screen: vt10x.New(vt10x.WithSize(160, 40))}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := tty.Read(buffer)
+			s.mu.Lock()
+			s.screen.Write(buffer[:n])
+			s.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		tty.Close()
+		<-read
+	})
+	return s
+}
+
+func (s *shell) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.screen.String()
+}
+
+func (s *shell) types(keys string) {
+	s.Helper()
+	if _, err := s.tty.WriteString(keys); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *shell) shows(words ...string) {
+	s.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		text, lacking := s.text(), ""
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				lacking = w
+			}
+		}
+		if lacking == "" {
+			return
+		}
+		if time.Now().After(end) {
+			s.Fatalf("the screen never shows %q:\n%s", lacking, strings.TrimSpace(text))
+		}
+	}
+}
+
+func TestShellsCompleteWordsAndFiles(t *testing.T) {
+	for program, setUp := range map[string]struct {
+		pkg, args, source string
+	}{
+		"bash": {"bash bash-completion", "--norc --noprofile -i", "source /usr/share/bash-completion/bash_completion; source <(nodejoin completion bash)"},
+		"zsh":  {"zsh", "-f -i", "autoload -U compinit; compinit -u; source <(nodejoin completion zsh)"},
+		"fish": {"fish", "--no-config -i", "set -g fish_autosuggestion_enabled 0; nodejoin completion fish | source"},
+	} {
+		t.Run(program, func(t *testing.T) {
+			s := &story{T: t, ctx: t.Context()}
+			s.needs(program, setUp.pkg)
+			if _, err := os.Stat("/usr/share/bash-completion"); program == "bash" && err != nil {
+				s.needs("bash-completion", setUp.pkg) // which is no program
+			}
+			dir := t.TempDir()
+			s.must(os.Symlink(nodejoin, filepath.Join(dir, "nodejoin")))
+			s.must(os.WriteFile(filepath.Join(dir, "unmistakable"), nil, 0o600))
+			sh := startShell(t, dir, program, strings.Fields(setUp.args)...)
+			sh.types(setUp.source + "; echo is''set\r")
+			sh.shows("isset")
+			for line, want := range map[string][]string{
+				"nodejoin join --until \t\t":            {"initialized", "ready", "registered"},
+				"nodejoin check -o \t\t":                {"json", "text"},
+				"nodejoin jo\t":                         {"nodejoin join"},
+				"nodejoin join --token-fi\t":            {"nodejoin join --token-file"},
+				"nodejoin join --token-file unmis\t":    {"nodejoin join --token-file unmistakable"},
+				"nodejoin check --status-file ./unmi\t": {"nodejoin check --status-file ./unmistakable"},
+			} {
+				sh.types("\x15clear\r")
+				sh.types(line)
+				sh.shows(want...)
+				sh.types("\x03")
+			}
+			sh.types("\x15clear\r")
+			sh.types("nodejoin join --hold unmis\t\t")
+			time.Sleep(2 * time.Second)
+			if text := sh.text(); strings.Contains(text, "unmistakable") || !strings.Contains(text, "--hold unmis") {
+				t.Errorf("a file is offered for --hold:\n%s", text)
+			}
+		})
+	}
+}

@@ -1,0 +1,216 @@
+package e2e
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// console is a terminal at which a person runs nodejoin on the node.
+type console struct {
+	*running
+	tty *os.File
+
+	mu     sync.Mutex
+	screen vt10x.Terminal
+	raw    strings.Builder
+}
+
+// at runs a command line at a terminal of its own: what is typed there reaches it, and so does a hangup.
+func (s *story) at(width, height int, args ...string) *console {
+	s.Helper()
+	tty, slave, err := pty.Open()
+	s.must(err)
+	defer slave.Close()
+	s.must(pty.Setsize(tty, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}))
+	began := time.Now()
+	p, err := s.node.Start(s.ctx, testbed.Command{
+		Args:       slices.Concat([]string{"sh", "-c", `exec 0<&1; exec setsid --ctty --wait "$@"`, "sh"}, args),
+		Env:        []string{"TERM=xterm-256color"},
+		StdoutFile: slave, StderrFile: slave,
+	})
+	s.must(err)
+	c := &console{running: &running{s: s, node: s.node, Proc: p, began: began}, tty: tty, screen: vt10x.New(vt10x.WithSize(width, height))}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := tty.Read(buffer)
+			c.mu.Lock()
+			c.raw.Write(buffer[:n])
+			c.screen.Write(buffer[:n])
+			c.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	s.Cleanup(func() {
+		tty.Close()
+		<-read
+	})
+	return c
+}
+
+// text is what can be read on the screen now.
+func (c *console) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lines []string
+	for line := range strings.Lines(c.screen.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return strings.Trim(strings.Join(lines, "\n"), "\n")
+}
+
+// shows waits until all these words can be read at once.
+func (c *console) shows(words ...string) {
+	c.s.Helper()
+	lacks := func(w string) bool { return !strings.Contains(c.text(), w) }
+	for end := time.Now().Add(90 * time.Second); slices.ContainsFunc(words, lacks); c.s.sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.s.Fatalf("the screen never shows %q:\n%s", words, c.text())
+		}
+	}
+}
+
+// hides checks that none of these words is left.
+func (c *console) hides(words ...string) {
+	c.s.Helper()
+	for _, w := range words {
+		if text := c.text(); strings.Contains(text, w) {
+			c.s.Errorf("the screen shows %q:\n%s", w, text)
+		}
+	}
+}
+
+func (c *console) types(keys string) {
+	c.s.Helper()
+	_, err := c.tty.WriteString(keys)
+	c.s.must(err)
+}
+
+const ctrlC = "\x03"
+
+// end waits for the end of nodejoin, and sees that the terminal is as it was.
+func (c *console) end() ended {
+	c.s.Helper()
+	e := c.running.end()
+	time.Sleep(200 * time.Millisecond) // for the last words to be read
+	c.s.Logf("the screen at the end:\n%s", c.text())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.screen.CursorVisible() || c.screen.Cursor().X != 0 {
+		c.s.Errorf("the cursor is left at %+v, visible %t", c.screen.Cursor(), c.screen.CursorVisible())
+	}
+	if _, secret, _ := strings.Cut(c.s.token, "."); strings.Contains(c.raw.String(), secret) {
+		c.s.Error("the token was on the screen")
+	}
+	return e
+}
+
+func TestAPersonAtATerminalSeesWhatIsWaitedForAndHowItEnds(t *testing.T) {
+	s := tell(t, testbed.NodeOptions{})
+	s.token = testbed.NewToken()
+
+	t.Log("Ctrl-C while the API server is waited for")
+	c := s.at(140, 30, s.args()...)
+	c.shows("…  discover  waiting: the API server does not answer", "more at most", "is it up, and is")
+	if n := strings.Count(c.text(), "\n"); n > 2 {
+		t.Errorf("the view is not small:\n%s", c.text())
+	}
+	c.types(ctrlC)
+	c.end().is(130, "Interrupted")
+	c.shows("SIGINT received: stopping", "Interrupted: stopped in phase discover; not joined: nothing is left to clean up", "do next:     run nodejoin again")
+	c.hides("…")
+
+	t.Log("a narrow terminal, which is made wider; and the cluster comes")
+	c = s.at(50, 12, s.args("--hold", "8s")...)
+	c.shows("…  discover  waiting: the API server doe", "more at")
+	s.must(pty.Setsize(c.tty, &pty.Winsize{Cols: 120, Rows: 30}))
+	c.mu.Lock()
+	c.screen.Resize(120, 30)
+	c.mu.Unlock()
+	s.must(s.cp.Start(s.ctx))
+	_, err := s.cp.Token(s.ctx, testbed.TokenOptions{Value: s.token})
+	s.must(err)
+	c.shows("discover  the API server at ", "join      running kubeadm join", "…  hold", "more at most")
+	e := c.end().is(0, "Joined")
+	s.member(e)
+	c.shows(`Joined: Node "w1" is registered and has stayed for `, "  node:        w1 (UID "+e.report.Node.UID+") at ", "  took: ", "verify    Node \"w1\" is there and is this machine's")
+	c.hides("…", "(exit status 0)")
+
+	t.Log("what a person asks then")
+	c = s.at(120, 30, "nodejoin", "check")
+	c.running.end().is(0, "Joined")
+	c.shows("member: Node \"w1\" is this machine's", "level:       initialized", "since: ", "credentials: valid until", "kubelet:     active/", "last run:    Joined, ")
+	c.hides("not seen")
+
+	t.Log("check without root")
+	c = s.at(120, 30, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nodejoin", "check")
+	if got := c.Wait().Code; got != 21 {
+		t.Errorf("exit status %d", got)
+	}
+	c.shows("Unknown: the kubelet's credentials cannot be read", "run it with sudo", "last run:    Joined, ", "not seen:    the API server")
+}
+
+func TestATerminalThatIsLostStopsNothingAndCheckTellsHowItWent(t *testing.T) {
+	s := tellLive(t, testbed.NodeOptions{})
+
+	t.Log("a failure: what, why, next")
+	args := s.args()
+	args[slices.Index(args, "--discovery-token-ca-cert-hash")+1] = "sha256:" + strings.Repeat("1", 64)
+	c := s.at(140, 30, args...)
+	c.end().is(4, "WrongCluster")
+	c.shows("WrongCluster: this is not the cluster that was pinned", "this means:  the cluster is not the one", "do next:     take a fresh line")
+
+	t.Log("Ctrl-C while kubeadm is at work")
+	s.must(s.node.WrapKubeadm("#!/bin/sh\n[ \"$1\" = version ] || sleep 600\nexec " + testbed.RealKubeadm + " \"$@\"\n"))
+	c = s.at(140, 30, s.args()...)
+	c.shows("…  join      running kubeadm join", "more at most")
+	c.types(ctrlC)
+	c.end().is(130, "Interrupted")
+	c.shows("stopped in phase join; not joined: kubeadm was ended and nothing is left to clean up")
+	s.nothingRuns("kubeadm", "kubeadm-script", "sleep")
+
+	t.Log("Ctrl-C twice: at once")
+	s.must(s.node.WrapKubeadm("#!/bin/sh\ntrap '' TERM\n[ \"$1\" = version ] || { while sleep 1; do :; done; }\nexec " + testbed.RealKubeadm + " \"$@\"\n"))
+	c = s.at(140, 30, s.args()...)
+	c.shows("…  join      running kubeadm join")
+	c.types(ctrlC)
+	c.shows("SIGINT received: stopping", "a second one ends nodejoin at once")
+	asked := time.Now()
+	c.types(ctrlC)
+	if got := c.Wait().Code; got != 130 { // kubeadm's secret, in memory, goes with the next run
+		t.Errorf("exit status %d", got)
+	}
+	if d := time.Since(asked); d > 4*time.Second { // kubeadm would have been given 5 s
+		t.Errorf("took %s", d)
+	}
+	c.shows("SIGINT received twice: left at once in phase join")
+	s.must(s.node.WrapKubeadm(""))
+
+	t.Log("the connection drops during the hold")
+	c = s.at(140, 30, s.args("--hold", "25s")...)
+	c.shows("…  hold ", "more at most")
+	s.must(c.tty.Close())
+	s.sleep(2 * time.Second)
+	out, err := s.node.Run(s.ctx, "nodejoin", "check")
+	if err != nil || !strings.Contains(out, "last run:    at work since ") || !strings.Contains(out, "in phase hold: waiting: ") {
+		t.Errorf("check says %v\n%s", err, out)
+	}
+	s.member(c.running.end().is(0, "Joined"))
+	out, err = s.node.Run(s.ctx, "nodejoin", "check")
+	if err != nil || !strings.Contains(out, "last run:    Joined, ") {
+		t.Errorf("check says %v\n%s", err, out)
+	}
+}
