@@ -29,11 +29,11 @@ type Options struct {
 	CRISocket                string // "" lets kubeadm look for one
 	IgnorePreflightErrors    []string
 	SkipPhases               []string
-	Patches                  string   // a directory
-	ProviderID               string   // what the kubelet calls its instance, "aws:///ZONE/INSTANCE"; "" leaves that to the cloud controller
-	KubeletExtraArgs         []string // KEY=VALUE
-	NodeLabels               []string // KEY=VALUE
-	Taints                   []string // KEY[=VALUE]:EFFECT
+	Patches                  string        // a directory
+	ProviderID               string        // what the kubelet calls its instance, "aws:///ZONE/INSTANCE"; "" leaves that to the cloud controller
+	KubeletExtraArgs         []string      // KEY=VALUE
+	NodeLabels               []string      // KEY=VALUE
+	Taints                   []string      // KEY[=VALUE]:EFFECT
 	AttemptTimeout           time.Duration // for the whole of kubeadm; 0 leaves kubeadm's own timeouts
 }
 
