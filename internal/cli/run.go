@@ -27,9 +27,13 @@ type session struct {
 
 	patience time.Duration
 
+	ctx                  context.Context // of the run; the first signal ends it
+	onSuccess, onFailure string          // commands
+
 	mu    sync.Mutex
 	last  *join.Report // as of the last event
 	final *join.Report
+	kill  func() // ends the command that runs just now; nil: none does
 }
 
 type library func(context.Context, join.Config) (join.Report, error)
@@ -54,6 +58,10 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 	defer signal.Stop(signals)
 	over := make(chan struct{})
 	defer close(over)
+	s.ctx = ctx
+	if !o.dryRun {
+		s.onSuccess, s.onFailure = o.onSuccess, o.onFailure
+	}
 	go s.heed(signals, cancel, p.exit, over)
 
 	c := o.config
@@ -134,6 +142,14 @@ func (s *session) close(rep join.Report) int {
 		if rep.Reason != join.Locked && !mistyped {
 			s.status.put(encode(rep))
 		}
+	}
+	if trouble := s.follow(rep); trouble != "" {
+		rep.Warnings = append(rep.Warnings, trouble)
+		if s.status != nil && !mistyped {
+			s.status.put(encode(rep))
+		}
+	}
+	if s.status != nil {
 		s.status.close(s.patience)
 	}
 	switch {
