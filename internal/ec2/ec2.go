@@ -83,7 +83,7 @@ func Ask(ctx context.Context) (*Instance, error) {
 		"instance-id": &i.ID, "placement/availability-zone": &i.Zone, "local-hostname": &i.PrivateDNSName,
 	} {
 		if err := get(ctx, client, path, into); err != nil {
-			return nil, fmt.Errorf("asking the metadata service for %s: %w", path, err)
+			return nil, fmt.Errorf("asking the metadata service: %w", short(err))
 		}
 	}
 	// Two domains in the DHCP options make two words of it; the first is the hostname.
@@ -93,6 +93,14 @@ func Ask(ctx context.Context) (*Instance, error) {
 	}
 	i.PrivateDNSName = names[0]
 	return &i, nil
+}
+
+// short keeps the cause of an error that the SDK has wrapped five times over.
+func short(err error) error {
+	if _, cause, ok := strings.Cut(err.Error(), "request send failed, "); ok {
+		return errors.New(cause)
+	}
+	return err
 }
 
 // longest is more than any of the answers has.

@@ -91,7 +91,7 @@ func (r *run) register(ctx context.Context) error {
 	r.w.Register(registration{name, r.providerID})
 	r.report.Node.Name = r.redact(name)
 	if i := r.instance; i != nil && !r.hasProviderID() && !i.Knows(name) {
-		r.warn(fmt.Sprintf("the Node will be called %q, but EC2 knows this instance as %q (ID %s): an Amazon cloud controller would not find it, and delete it; "+
+		r.warn(fmt.Sprintf("the Node will be called %q, but EC2 knows this instance as %q (ID %s): an Amazon cloud controller does not find it, and deletes it; "+
 			"--node-name-from ec2 calls it as EC2 does, and with --provider-id auto it is found by the ID", name, i.PrivateDNSName, i.ID))
 	}
 	return nil

@@ -247,9 +247,10 @@ func TestHintAfterADeletionComparesWithWhatEC2Knows(t *testing.T) {
 		words  string
 	}{
 		{nil, `named "w1" (hostname `},
-		{nil, "--provider-id auto (a machine that has joined, with --reset=always)"},
-		{autoID, "so EC2 does not list the instance yet, or it lacks the tag kubernetes.io/cluster/ID"},
-		{from(FromEC2), "so EC2 does not list the instance yet, or it lacks the tag kubernetes.io/cluster/ID"},
+		{nil, "--provider-id auto (and --reset=always, since this machine has joined)"},
+		{autoID, `(hostname "`},
+		{autoID, "so EC2's API does not list the instance yet"},
+		{from(FromEC2), "so EC2's API does not list the instance yet, or it lacks the tag kubernetes.io/cluster/ID"},
 	} {
 		simulate(t, func(conf *Config) {
 			conf.MaxDeletions = 1
@@ -267,6 +268,32 @@ func TestHintAfterADeletionComparesWithWhatEC2Knows(t *testing.T) {
 				if !strings.Contains(r.Hint, words) {
 					t.Errorf("the hint does not say %q: %s", words, r.Hint)
 				}
+			}
+		})
+	}
+}
+
+// EC2 lists the instance two minutes late; its controller looks every 5 s. That is within the budget of deletions, with and
+// without a provider ID: the real one deletes the Node either way (test/e2e).
+func TestTwoMinutesOfEC2sEventualConsistencyAreOutlasted(t *testing.T) {
+	for _, change := range []func(*Config){from(FromEC2), autoID} {
+		simulate(t, func(c *Config) { change(c); c.Until = Initialized }, func(s *sim, start func() (Report, error)) {
+			s.ec2, s.instance, s.tainted = true, anInstance, true
+			const late = 2 * time.Minute
+			for tick := 5 * time.Second; tick <= late; tick += 5 * time.Second {
+				s.after(tick, s.deleteNode)
+			}
+			s.after(late+time.Second, func() {
+				s.tainted = false
+				if s.node != nil {
+					s.node.Uninitialized = false
+				}
+			})
+			r, err := start()
+			wanted{reason: Recovered, joins: 1, restarts: -1, deletions: -1}.check(t, r, err)
+			took(t, r, late, late+Defaults().BackoffMax+Defaults().BackoffMax/4+Defaults().Hold+10*time.Second)
+			if n := r.Counts.Deletions; n < 5 || n > Defaults().MaxDeletions || r.Counts.KubeletRestarts != n {
+				t.Errorf("counts %+v", r.Counts)
 			}
 		})
 	}

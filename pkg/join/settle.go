@@ -205,9 +205,13 @@ func (s *settling) deletionHint() string {
 	hostname, _ := os.Hostname()
 	const who = "a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "
 	if i := s.knownInstance(); i != nil {
-		why := "so EC2 does not list the instance yet, or it lacks the tag kubernetes.io/cluster/ID"
-		if !i.Knows(s.creds.NodeName) && !s.hasProviderID() {
-			why = "by which it is not found, unless it has a provider ID: join with --node-name-from ec2 or --provider-id auto (a machine that has joined, with --reset=always)"
+		why := "so EC2's API does not list the instance yet"
+		switch {
+		case s.hasProviderID(): // by the ID it is looked up without regard to tags
+		case i.Knows(s.creds.NodeName):
+			why += ", or it lacks the tag kubernetes.io/cluster/ID"
+		default:
+			why = "by which it is not found, unless it has a provider ID: join with --node-name-from ec2 or --provider-id auto (and --reset=always, since this machine has joined)"
 		}
 		return fmt.Sprintf(who+"EC2 knows this instance as %q (ID %s), and our Node is named %q (hostname %q, FQDN %q), %s",
 			i.PrivateDNSName, i.ID, s.creds.NodeName, hostname, s.w.FQDN(), why)
