@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/ec2"
 )
 
@@ -95,6 +96,16 @@ func (r *run) register(ctx context.Context) error {
 			"--node-name-from ec2 calls it as EC2 does, and with --provider-id auto it is found by the ID", name, i.PrivateDNSName, i.ID))
 	}
 	return nil
+}
+
+// warnKept: a kubelet that finds a Node of its name takes it over as it is
+// (pkg/kubelet/kubelet_node_status.go, tryRegisterWithAPIServer).
+func (r *run) warnKept(s cluster.Sighting) {
+	if s.Answer != cluster.Present || r.providerID == "" && len(r.NodeLabels)+len(r.Taints) == 0 {
+		return
+	}
+	r.warn(fmt.Sprintf("a Node %q exists and will be taken over with the provider ID, labels and taints that it has: --provider-id, --node-label and --taint "+
+		"act on a Node that the kubelet makes (`kubectl delete node %s` and `systemctl restart kubelet` bring a new one)", s.Node.Name, s.Node.Name))
 }
 
 // awaitInstance asks the metadata service. On a machine that is not EC2's it

@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	anInstance = &ec2.Instance{ID: "i-0123456789abcdef0", Zone: "us-east-1a", PrivateDNSName: "ip-10-0-0-7.ec2.internal"}
-	byResource = &ec2.Instance{ID: "i-0123456789abcdef0", Zone: "us-east-1a", PrivateDNSName: "i-0123456789abcdef0.ec2.internal"}
-	noAnswer   = errors.New("connection refused")
+	anInstance  = &ec2.Instance{ID: "i-0123456789abcdef0", Zone: "us-east-1a", PrivateDNSName: "ip-10-0-0-7.ec2.internal"}
+	byResource  = &ec2.Instance{ID: "i-0123456789abcdef0", Zone: "us-east-1a", PrivateDNSName: "i-0123456789abcdef0.ec2.internal"}
+	errNoAnswer = errors.New("connection refused")
 )
 
 func from(source NameSource) func(*Config) { return func(c *Config) { c.NodeNameFrom = source } }
@@ -67,7 +67,7 @@ func TestGivenProviderIDIsTakenAsItIs(t *testing.T) {
 
 func TestMachineThatIsNotEC2sGoesWithoutProviderID(t *testing.T) {
 	simulate(t, autoID, func(s *sim, start func() (Report, error)) {
-		s.ready, s.imds = true, noAnswer
+		s.ready, s.imds = true, errNoAnswer
 		r, err := start()
 		wanted{reason: Joined, joins: 1}.check(t, r, err)
 		warned(t, r, "--provider-id auto: this machine is not an EC2 instance")
@@ -80,7 +80,7 @@ func TestMachineThatIsNotEC2sGoesWithoutProviderID(t *testing.T) {
 
 func TestNameFromEC2OnAMachineThatIsNotEC2sEndsBeforeAnythingIsTouched(t *testing.T) {
 	simulate(t, from(FromEC2), func(s *sim, start func() (Report, error)) {
-		s.imds = noAnswer
+		s.imds = errNoAnswer
 		r, err := start()
 		wanted{reason: HostUnfit}.check(t, r, err)
 		took(t, r, 0, time.Second)
@@ -92,7 +92,7 @@ func TestNameFromEC2OnAMachineThatIsNotEC2sEndsBeforeAnythingIsTouched(t *testin
 
 func TestLateMetadataServiceOfAnInstanceIsWaitedFor(t *testing.T) {
 	simulate(t, func(c *Config) { from(FromEC2)(c); autoID(c) }, func(s *sim, start func() (Report, error)) {
-		s.ready, s.ec2, s.imds = true, true, noAnswer
+		s.ready, s.ec2, s.imds = true, true, errNoAnswer
 		s.after(20*time.Second, func() { s.instance = anInstance })
 		r, err := start()
 		wanted{reason: Joined, joins: 1}.check(t, r, err)
@@ -105,7 +105,7 @@ func TestLateMetadataServiceOfAnInstanceIsWaitedFor(t *testing.T) {
 
 func TestInstanceWithoutMetadataServiceIsUnfitForWhatWasAsked(t *testing.T) {
 	simulate(t, autoID, func(s *sim, start func() (Report, error)) {
-		s.ec2, s.imds = true, noAnswer
+		s.ec2, s.imds = true, errNoAnswer
 		r, err := start()
 		wanted{reason: HostUnfit}.check(t, r, err)
 		took(t, r, namePatience, namePatience+2*time.Second)
@@ -129,7 +129,7 @@ func TestSwitchedOffMetadataIsNotWaitedFor(t *testing.T) {
 
 func TestTimeoutEndsTheWaitForTheMetadataService(t *testing.T) {
 	simulate(t, func(c *Config) { autoID(c); c.Timeout, c.Hold = 10*time.Second, 0 }, func(s *sim, start func() (Report, error)) {
-		s.ec2, s.imds = true, noAnswer
+		s.ec2, s.imds = true, errNoAnswer
 		r, _ := start()
 		took(t, r, 10*time.Second, 10*time.Second)
 		if !strings.Contains(r.Message, "no member after 10s: this is an EC2 instance, but its metadata service does not answer") {
@@ -140,7 +140,7 @@ func TestTimeoutEndsTheWaitForTheMetadataService(t *testing.T) {
 
 func TestMemberNeedsNoAnswerOfEC2s(t *testing.T) {
 	simulate(t, func(c *Config) { from(FromEC2)(c); autoID(c) }, func(s *sim, start func() (Report, error)) {
-		s.ready, s.ec2, s.imds = true, true, noAnswer
+		s.ready, s.ec2, s.imds = true, true, errNoAnswer
 		s.joined()
 		r, err := start()
 		wanted{reason: AlreadyJoined}.check(t, r, err)
@@ -152,7 +152,7 @@ func TestMemberNeedsNoAnswerOfEC2s(t *testing.T) {
 
 func TestRebootedMemberNeedsNoAnswerOfEC2s(t *testing.T) {
 	simulate(t, from(FromEC2), func(s *sim, start func() (Report, error)) {
-		s.ready, s.ec2, s.imds = true, true, noAnswer
+		s.ready, s.ec2, s.imds = true, true, errNoAnswer
 		s.joined()
 		s.node.BootID = "boot before"
 		s.after(10*time.Second, func() { s.node.BootID = simBoot })
@@ -180,6 +180,29 @@ func TestClonedImageIsFoundOutByTheNameThatEC2Gives(t *testing.T) {
 			t.Errorf("told %+v", s.told)
 		}
 	})
+}
+
+func TestNodeThatIsTakenOverKeepsWhatItHasAndThatIsSaid(t *testing.T) {
+	for _, change := range []func(*Config){
+		func(c *Config) { c.ProviderID = "testbed://here/w1" }, func(c *Config) { c.NodeLabels = []string{"a=b"} }, func(c *Config) { c.Taints = []string{"a:NoSchedule"} },
+	} {
+		simulate(t, change, func(s *sim, start func() (Report, error)) {
+			s.ready = true
+			s.addNode("")
+			s.node.Ready = ""
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
+			warned(t, r, `a Node "w1" exists and will be taken over with the provider ID, labels and taints that it has`)
+		})
+		simulate(t, change, func(s *sim, start func() (Report, error)) {
+			s.ready = true
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
+			if len(r.Warnings) > 0 {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+		})
+	}
 }
 
 // The same Node, of the machine that this one replaces under its name: that is no cloned image.

@@ -232,9 +232,10 @@ func (r *run) try(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if _, err := r.awaitName(ctx, target, true); err != nil {
+	if target, err = r.awaitName(ctx, target, true); err != nil {
 		return err
 	}
+	r.warnKept(target.Node)
 	return r.join(ctx)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
@@ -189,6 +190,28 @@ func TestLabelsTaintsAndArgumentsReachTheNode(t *testing.T) {
 	}
 	if got := n.Status.Capacity.Pods().Value(); got != 37 {
 		t.Errorf("the kubelet has room for %d pods", got)
+	}
+}
+
+// What a kubelet finds it takes over as it is. That is Kubernetes' way; nodejoin's is to say so.
+func TestNodeThatIsThereAlreadyKeepsItsProviderIDAndLabels(t *testing.T) {
+	s := tellLive(t, ready())
+	_, err := s.cp.Client().CoreV1().Nodes().Create(s.ctx, &core.Node{ObjectMeta: meta.ObjectMeta{Name: "w1"}}, meta.CreateOptions{})
+	s.must(err)
+	flags := []string{"--provider-id", "testbed://here/w1", "--node-label", "tier=web"}
+	s.member(s.join(s.args(flags...)...).is(0, "Joined").counts(1, 0, 0, 0).
+		says(`a Node "w1" exists and will be taken over with the provider ID, labels and taints that it has`))
+	if n := s.registered("w1", ""); n.Labels["tier"] != "" {
+		t.Errorf("labels %v", n.Labels)
+	}
+	// The remedy that the warning names.
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	_, err = s.node.Run(s.ctx, "systemctl", "restart", "kubelet")
+	s.must(err)
+	_, err = s.cp.WaitNode(s.ctx, "w1", nil)
+	s.must(err)
+	if n := s.registered("w1", "testbed://here/w1"); n.Labels["tier"] != "web" {
+		t.Errorf("labels %v", n.Labels)
 	}
 }
 
