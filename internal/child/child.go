@@ -38,6 +38,8 @@ type Cmd struct {
 	Env   []string      // nil: Environ()
 	Grace time.Duration // between SIGTERM and SIGKILL; 0: DefaultGrace
 
+	Stdin *os.File // nil: nothing to read
+
 	// Line gets each line of output, standard output and error in the order written, without the newline and as valid
 	// UTF-8; lines over 64 KiB are cut. It is never called after Run has returned, and must not block. nil: discarded.
 	Line func(string)
@@ -89,6 +91,9 @@ func Run(ctx context.Context, c Cmd) (int, error) {
 	cmd.Env = c.Env
 	if cmd.Env == nil {
 		cmd.Env = Environ()
+	}
+	if c.Stdin != nil {
+		cmd.Stdin = c.Stdin
 	}
 	cmd.Stdout, cmd.Stderr = in, in // files, not writers: exec then copies nothing and Wait waits for the program alone
 	if c.Stdout != nil {

@@ -44,6 +44,7 @@ func (p *program) joinCommand() *cobra.Command {
 	groups := []flagGroup{
 		group("Flags of kubeadm join", o.kubeadmFlags),
 		group("Flags of nodejoin", o.ownFlags),
+		group("What the Node is registered with", o.nodeFlags),
 		group("Output", o.outputFlags),
 	}
 	command := &cobra.Command{

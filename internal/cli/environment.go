@@ -71,9 +71,15 @@ func (e environment) apply(flags *pflag.FlagSet, except ...string) (names, error
 			return
 		}
 		given["--"+f.Name] = variable(f.Name)
-		if err := f.Value.Set(value); err != nil {
-			failed = badValue(f, variable(f.Name), value, err)
-			return
+		values := []string{value}
+		if f.Value.Type() == "stringArray" { // its values may have commas, but no white space
+			values = strings.Fields(value)
+		}
+		for _, value := range values {
+			if err := f.Value.Set(value); err != nil {
+				failed = badValue(f, variable(f.Name), value, err)
+				return
+			}
 		}
 		f.Changed = true
 	})

@@ -34,6 +34,15 @@ func TestTheEnvironmentSpeaksWhereTheFlagsAreSilent(t *testing.T) {
 				c.Endpoint, c.Token.Value, c.NodeName, c.CACertHashes = "a:1", token, "w1", []string{pin}
 			},
 		},
+		"what the Node is registered with": {
+			[]string{"NODEJOIN_KUBELET_EXTRA_ARG=cloud-provider=external  feature-gates=A=true,B=true", "NODEJOIN_NODE_LABEL=a=b,c=d",
+				"NODEJOIN_TAINT=a=b:NoSchedule,c:NoExecute", "NODEJOIN_NODE_NAME_FROM=ec2", "NODEJOIN_PROVIDER_ID=auto"}, "",
+			func(c *join.Config) {
+				c.KubeletExtraArgs = []string{"cloud-provider=external", "feature-gates=A=true,B=true"}
+				c.NodeLabels, c.Taints = []string{"a=b", "c=d"}, []string{"a=b:NoSchedule", "c:NoExecute"}
+				c.NodeNameFrom, c.ProviderID = join.FromEC2, join.ProviderIDAuto
+			},
+		},
 		"the argument wins":      {[]string{"NODEJOIN_ENDPOINT=a:1"}, "b:2", func(c *join.Config) { c.Endpoint = "b:2" }},
 		"a flag's token":         {[]string{"NODEJOIN_TOKEN_FILE=/f", "NODEJOIN_TOKEN_COMMAND=c"}, "--token " + token, func(c *join.Config) { c.Token.Value = token }},
 		"a flag's token file":    {[]string{"NODEJOIN_TOKEN=" + token, "NODEJOIN_DISCOVERY_TOKEN=" + other}, "--token-file /f", func(c *join.Config) { c.Token.File = "/f" }},

@@ -17,6 +17,8 @@ type options struct {
 	config                join.Config
 	token, discoveryToken string
 
+	onSuccess, onFailure string
+
 	statusFile          string
 	output              string
 	logFormat, logLevel string
@@ -72,11 +74,23 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 	f.StringVar((*string)(&c.Reset), "reset", string(c.Reset), "`when` kubeadm reset may run: auto (on evidence), never, or always (start with one)")
 	f.BoolVar(&c.DryRun, "dry-run", false, "tell what would be done and why, and touch nothing")
 	f.StringVar(&c.Kubeadm, "kubeadm", c.Kubeadm, "`path` or name of kubeadm")
+	f.StringVar(&o.onSuccess, "on-success", "", "run `command` with sh -c after a success, for up to a minute, with the JSON report on its standard input")
+	f.StringVar(&o.onFailure, "on-failure", "", "the same after a failure, a signal's too, but not if another nodejoin is at work (exit status 11)")
 	o.statusFileFlag(f)
 }
 
 func (o *options) statusFileFlag(f *pflag.FlagSet) {
 	f.StringVar(&o.statusFile, "status-file", "/run/nodejoin/status.json", "`path` of the status file; empty: none")
+}
+
+// nodeFlags are what the Node is registered with.
+func (o *options) nodeFlags(f *pflag.FlagSet) {
+	c := &o.config
+	f.StringVar((*string)(&c.NodeNameFrom), "node-name-from", "", "`source` of the Node's name without --node-name: hostname, fqdn, or ec2 (the private DNS name, or the instance ID where the instance uses resource names) (default hostname)")
+	f.StringVar(&c.ProviderID, "provider-id", c.ProviderID, "`ID` by which the kubelet's cloud controller finds the machine: none, auto (on EC2 aws:///ZONE/INSTANCE), or the ID itself")
+	f.StringArrayVar(&c.KubeletExtraArgs, "kubelet-extra-arg", nil, "flag of the kubelet, `KEY=VALUE` without dashes, as in cloud-provider=external (may be repeated)")
+	f.StringSliceVar(&c.NodeLabels, "node-label", nil, "label of the Node, `KEY=VALUE` (may be repeated)")
+	f.StringSliceVar(&c.Taints, "taint", nil, "taint of the Node, `KEY[=VALUE]:EFFECT` (may be repeated)")
 }
 
 // checkFlags: one question with one answer, so the timeout is short.
@@ -136,13 +150,16 @@ func (o *options) verbose(flags *pflag.FlagSet) {
 }
 
 // choices are the flags with few words to choose from; the library sees to
-// --until and --reset itself.
+// those of its own itself.
 var choices = map[string][]string{
 	"output":     {"text", "json"},
 	"log-format": {"auto", "console", "json"},
 	"log-level":  {"debug", "info", "warn", "error"},
 	"until":      {string(join.Registered), string(join.Initialized), string(join.Ready)},
 	"reset":      {string(join.ResetAuto), string(join.ResetNever), string(join.ResetAlways)},
+
+	"node-name-from": {string(join.FromHostname), string(join.FromFQDN), string(join.FromEC2)},
+	"provider-id":    {join.ProviderIDNone, join.ProviderIDAuto},
 }
 
 func checkChoices(flags *pflag.FlagSet) error {

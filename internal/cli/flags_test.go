@@ -71,6 +71,11 @@ func TestEveryFlagReachesTheLibrary(t *testing.T) {
 		{"--backoff-max 2m", func(c *join.Config) { c.BackoffMax = 2 * time.Minute }},
 		{"--max-deletions 3", func(c *join.Config) { c.MaxDeletions = 3 }},
 		{"--reset never", func(c *join.Config) { c.Reset = join.ResetNever }},
+		{"--node-name-from fqdn", func(c *join.Config) { c.NodeNameFrom = join.FromFQDN }},
+		{"--provider-id auto", func(c *join.Config) { c.ProviderID = join.ProviderIDAuto }},
+		{"--kubelet-extra-arg feature-gates=A=true,B=true --kubelet-extra-arg v=4", func(c *join.Config) { c.KubeletExtraArgs = []string{"feature-gates=A=true,B=true", "v=4"} }},
+		{"--node-label a=b,c=d --node-label e=", func(c *join.Config) { c.NodeLabels = []string{"a=b", "c=d", "e="} }},
+		{"--taint a=b:NoSchedule --taint c:NoExecute", func(c *join.Config) { c.Taints = []string{"a=b:NoSchedule", "c:NoExecute"} }},
 		{"--kubeadm /k", func(c *join.Config) { c.Kubeadm = "/k" }},
 		{"--control-plane=false --dry-run=false", func(*join.Config) {}},
 		{"--dry-run", func(c *join.Config) { c.DryRun = true }},
@@ -228,7 +233,7 @@ func TestCompletionOffersFilesWhereAFileIsMeantOnly(t *testing.T) {
 }
 
 func TestCompletionKnowsTheChoices(t *testing.T) {
-	for _, flag := range []string{"--until", "--reset", "--output", "--log-format", "--log-level"} {
+	for _, flag := range []string{"--until", "--reset", "--output", "--log-format", "--log-level", "--node-name-from", "--provider-id"} {
 		c := calling(t, nil)
 		c.do("__complete", "join", flag, "")
 		for _, word := range choices[strings.TrimPrefix(flag, "--")] {

@@ -90,6 +90,11 @@ func (l *logs) say(message, hint string) {
 	l.line(zapcore.WarnLevel, join.Event{Time: time.Now(), Message: message, Hint: hint})
 }
 
+// note writes what is no warning.
+func (l *logs) note(message string) {
+	l.line(zapcore.InfoLevel, join.Event{Time: time.Now(), Message: message})
+}
+
 // end writes how it ended: standard error alone must tell that.
 func (l *logs) end(rep join.Report) {
 	level := zapcore.InfoLevel

@@ -28,15 +28,20 @@ type session struct {
 
 	patience time.Duration
 
+	ctx                  context.Context // of the run; the first signal ends it
+	onSuccess, onFailure string          // commands
+
 	mu    sync.Mutex
 	last  *join.Report // as of the last event
 	final *join.Report
+	kill  func() // ends the command that runs just now; nil: none does
 }
 
 // teller tells, on standard error, how a run goes: line by line, or in a view.
 type teller interface {
 	event(join.Event)
 	say(message, hint string) // a warning of the program's own
+	note(message string)      // and what is none
 	end(join.Report)
 	plain(text string)
 	prose() bool // it is read by people
@@ -66,6 +71,10 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 	defer signal.Stop(signals)
 	over := make(chan struct{})
 	defer close(over)
+	s.ctx = ctx
+	if !o.config.DryRun {
+		s.onSuccess, s.onFailure = o.onSuccess, o.onFailure
+	}
 	go s.heed(signals, cancel, p.exit, over)
 
 	c := o.config
@@ -158,6 +167,14 @@ func (s *session) close(rep join.Report) int {
 		if rep.Reason != join.Locked && !mistyped {
 			s.status.put(encode(rep))
 		}
+	}
+	if trouble := s.follow(rep); trouble != "" {
+		rep.Warnings = append(rep.Warnings, trouble)
+		if s.status != nil && !mistyped {
+			s.status.put(encode(rep))
+		}
+	}
+	if s.status != nil {
 		s.status.close(s.patience)
 	}
 	s.unit.put(statusLine(rep))

@@ -36,8 +36,11 @@ func (s *session) heed(signals <-chan os.Signal, cancel context.CancelCauseFunc,
 // exit status.
 func (s *session) abandon(by stopped) int {
 	s.mu.Lock()
-	final, last := s.final, s.last
+	final, last, kill := s.final, s.last, s.kill
 	s.mu.Unlock()
+	if kill != nil {
+		kill()
+	}
 	if final != nil {
 		return *final.ExitCode
 	}

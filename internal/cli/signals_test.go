@@ -161,6 +161,57 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	}
 }
 
+func TestASignalLeavesTimeForWhatFollows(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "report")
+	p := start(t, "polite", "join", "--on-failure", "cat > "+out)
+	must(t, p.Process.Signal(syscall.SIGTERM))
+	if got := p.end(t); got != 143 {
+		t.Errorf("exit status %d", got)
+	}
+	raw, err := os.ReadFile(out)
+	must(t, err)
+	if rep := decode(t, string(raw)); rep.Reason != join.Interrupted || *rep.ExitCode != 143 {
+		t.Errorf("it was told %+v", rep)
+	}
+}
+
+func TestASignalLeavesNotMuchTime(t *testing.T) {
+	p := start(t, "polite", "join", "--on-failure", "sleep 60")
+	began := time.Now()
+	must(t, p.Process.Signal(syscall.SIGINT))
+	p.await(t, "--on-failure: it was ended")
+	if got := p.end(t); got != 130 {
+		t.Errorf("exit status %d", got)
+	}
+	if took := time.Since(began); took < followHaste || took > followHaste+3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestASecondSignalEndsWhatFollowsToo(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	// Neither the shell nor its child heeds SIGTERM.
+	p := start(t, "polite", "join", "--on-failure", "trap '' TERM; sleep 60 & echo $$ $! > "+pids+"; wait")
+	must(t, p.Process.Signal(syscall.SIGINT))
+	until(t, func() bool { raw, _ := os.ReadFile(pids); return strings.HasSuffix(string(raw), "\n") })
+	began := time.Now()
+	must(t, p.Process.Signal(syscall.SIGINT))
+	if got := p.end(t); got != 130 {
+		t.Errorf("exit status %d", got)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	raw, err := os.ReadFile(pids)
+	must(t, err)
+	for _, pid := range strings.Fields(string(raw)) {
+		until(t, func() bool {
+			state, err := os.ReadFile("/proc/" + pid + "/stat")
+			return err != nil || strings.Contains(string(state), ") Z ")
+		})
+	}
+}
+
 func TestALostTerminalStopsNothing(t *testing.T) {
 	p := start(t, "chatty", "join")
 	must(t, p.Process.Signal(syscall.SIGHUP))

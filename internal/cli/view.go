@@ -184,6 +184,13 @@ func (v *view) say(message, hint string) {
 	v.nudge()
 }
 
+func (v *view) note(message string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keep(indent + oneLine(message))
+	v.nudge()
+}
+
 // end writes the report, unless standard output brings it to the same screen.
 func (v *view) end(rep join.Report) {
 	v.mu.Lock()

@@ -28,7 +28,7 @@ type Source struct {
 	Endpoint string   // host:port
 	Pins     []string // sha256:HEX over the CA's SubjectPublicKeyInfo; empty: the token's signature alone proves
 	File     string   // a kubeconfig, instead of Endpoint and Pins
-	NodeName string   // whose Node to ask for once the server is proven
+	NodeName string   // whose Node to ask for once the server is proven, until SetNodeName
 }
 
 // Verdict is how far one probe came.
@@ -77,6 +77,7 @@ type Probe struct {
 // Discoverer probes one cluster again and again, on kept connections.
 type Discoverer struct {
 	source Source
+	name   atomic.Pointer[string] // of the Node to ask for
 	anon   *Client
 	peer   atomic.Pointer[[]*x509.Certificate] // shown by the last connection that anon made; a dial outlives its request
 
@@ -87,6 +88,7 @@ type Discoverer struct {
 // NewDiscoverer makes no connection yet.
 func NewDiscoverer(source Source) (*Discoverer, error) {
 	d := &Discoverer{source: source}
+	d.SetNodeName(source.NodeName)
 	if source.File != "" {
 		return d, nil
 	}
@@ -103,6 +105,10 @@ func NewDiscoverer(source Source) (*Discoverer, error) {
 	}, "")
 	return d, err
 }
+
+// SetNodeName says whose Node to ask for from now on. It may be called while a
+// probe runs.
+func (d *Discoverer) SetNodeName(name string) { d.name.Store(&name) }
 
 // Close ends the kept connections.
 func (d *Discoverer) Close() {
@@ -252,7 +258,7 @@ func (d *Discoverer) keep(client *Client, key string) {
 }
 
 func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
-	p.Node = d.proven.Node(ctx, d.source.NodeName)
+	p.Node = d.proven.Node(ctx, *d.name.Load())
 	switch p.Node.Answer {
 	case Silent:
 		return Probe{

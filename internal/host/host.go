@@ -46,11 +46,11 @@ func (h Host) NodeName() (string, error) {
 	return name, nil
 }
 
-// fqdnWait bounds the look-up of a name that is only shown to a person.
+// fqdnWait bounds one look-up.
 const fqdnWait = 2 * time.Second
 
-// FQDN is this machine's fully qualified name as `hostname -f` would say, or "" if it cannot be found within 2 s. It is for
-// hints: clouds often know a machine by this name, and delete a Node that has another.
+// FQDN is this machine's fully qualified name as `hostname -f` would say, or "" if it cannot be found within 2 s. Clouds often
+// know a machine by this name, and delete a Node that has another.
 func (h Host) FQDN(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, fqdnWait)
 	defer cancel()
@@ -61,10 +61,7 @@ func (h Host) FQDN(ctx context.Context) string {
 	if full, err := net.DefaultResolver.LookupCNAME(ctx, name); err == nil && dotted(full) {
 		return strings.TrimSuffix(full, ".")
 	}
-	addrs, err := net.DefaultResolver.LookupHost(ctx, name)
-	if err != nil {
-		return ""
-	}
+	addrs, _ := net.DefaultResolver.LookupHost(ctx, name)
 	for _, addr := range addrs {
 		names, err := net.DefaultResolver.LookupAddr(ctx, addr)
 		if err != nil {
@@ -76,10 +73,16 @@ func (h Host) FQDN(ctx context.Context) string {
 			}
 		}
 	}
+	if dotted(name) { // the hostname itself, where nobody resolves it
+		return name
+	}
 	return ""
 }
 
-func dotted(name string) bool { return strings.Contains(strings.TrimSuffix(name, "."), ".") }
+// dotted: localhost.localdomain is every machine's, and so nobody's.
+func dotted(name string) bool {
+	return strings.Contains(strings.TrimSuffix(name, "."), ".") && !strings.HasPrefix(name, "localhost.")
+}
 
 // HasKubelet tells whether a kubelet program is in PATH, where kubeadm's preflight checks look for it.
 func (h Host) HasKubelet() bool {

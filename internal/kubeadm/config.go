@@ -134,6 +134,13 @@ func (c *Config) check(join map[string]any) error {
 	if err := validateIgnored(o.IgnorePreflightErrors); err != nil {
 		return c.wrong("nodeRegistration.ignorePreflightErrors", err.Problem, err.Remedy)
 	}
+	labels, _ := r.kubeletArg(argNodeLabels)
+	for label := range strings.SplitSeq(labels, ",") {
+		key, _, _ := strings.Cut(label, "=")
+		if err := allowedLabel(strings.TrimSpace(key)); err != nil {
+			return c.wrong("nodeRegistration.kubeletExtraArgs, "+argNodeLabels, err.Problem, err.Remedy)
+		}
+	}
 	return nil
 }
 
@@ -145,7 +152,7 @@ func (c *Config) Options() Options {
 	return r.options()
 }
 
-// Render is the file with o put into its JoinConfiguration: the tokens, the node name, checks to ignore (added to the
+// Render is the file with o put into its JoinConfiguration: the tokens, the node name, the provider ID, checks to ignore (added to the
 // file's), phases to skip (instead of the file's, as kubeadm's flag does) and, for each of the timeouts that the file does not set, nodejoin's. The
 // other documents stay as they are, byte for byte; fields of o that a file cannot be combined with (endpoint, hashes, ...) are
 // not looked at. The error is a *FieldError.
@@ -177,11 +184,23 @@ func (c *Config) Render(o Options) ([]byte, error) {
 		discovery["tlsBootstrapToken"] = o.TLSBootstrapToken
 	}
 	if o.NodeName != "" {
-		if name, ok := r.override(); ok && !strings.EqualFold(name, o.NodeName) {
+		if name, ok := r.kubeletArg(argOverride); ok && !strings.EqualFold(name, o.NodeName) {
 			return nil, c.wrong("nodeRegistration.kubeletExtraArgs", fmt.Sprintf("hostname-override %q would win over the node name %q", name, o.NodeName),
 				"leave one of them out")
 		}
 		r.make("nodeRegistration")["name"] = o.NodeName
+	}
+	if o.ProviderID != "" && o.ProviderID != was.ProviderID {
+		if was.ProviderID != "" {
+			return nil, c.wrong("nodeRegistration.kubeletExtraArgs", fmt.Sprintf("%s is %q, and --provider-id says %q", argProviderID, was.ProviderID, o.ProviderID),
+				"leave one of them out")
+		}
+		if err := validateProviderID(o.ProviderID); err != nil {
+			return nil, err
+		}
+		registration := r.make("nodeRegistration")
+		args, _ := registration["kubeletExtraArgs"].([]any)
+		registration["kubeletExtraArgs"] = append(args, arg(argProviderID, o.ProviderID))
 	}
 	if ignored := union(was.IgnorePreflightErrors, o.IgnorePreflightErrors); len(ignored) > 0 {
 		if err := validateIgnored(ignored); err != nil {

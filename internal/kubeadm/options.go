@@ -30,6 +30,10 @@ type Options struct {
 	IgnorePreflightErrors    []string
 	SkipPhases               []string
 	Patches                  string        // a directory
+	ProviderID               string        // what the kubelet calls its instance, "aws:///ZONE/INSTANCE"; "" leaves that to the cloud controller
+	KubeletExtraArgs         []string      // KEY=VALUE
+	NodeLabels               []string      // KEY=VALUE
+	Taints                   []string      // KEY[=VALUE]:EFFECT
 	AttemptTimeout           time.Duration // for the whole of kubeadm; 0 leaves kubeadm's own timeouts
 }
 
@@ -67,7 +71,11 @@ func (o Options) Validate() error {
 		err.Field = "--ignore-preflight-errors"
 		return err
 	}
-	return nil
+	if _, err := o.kubeletArgs(); err != nil {
+		return err
+	}
+	_, err := o.taints()
+	return err
 }
 
 // Render is the configuration for kubeadm, a kubeadm.k8s.io/v1beta4 JoinConfiguration in YAML. It holds the token.
@@ -94,6 +102,14 @@ func (o Options) Render() ([]byte, error) {
 	} else if o.Token != "" {
 		discovery["tlsBootstrapToken"] = o.Token // as kubeadm's --token does, also with a discovery file
 	}
+	args, err := o.kubeletArgs()
+	if err != nil {
+		return nil, err
+	}
+	taints, err := o.taints()
+	if err != nil {
+		return nil, err
+	}
 	doc := map[string]any{
 		"apiVersion": kubeadmConfig,
 		"kind":       kindJoin,
@@ -102,6 +118,8 @@ func (o Options) Render() ([]byte, error) {
 			"name":                  o.NodeName,
 			"criSocket":             o.CRISocket,
 			"ignorePreflightErrors": o.IgnorePreflightErrors,
+			"kubeletExtraArgs":      args,
+			"taints":                taints,
 		}),
 		"skipPhases": o.SkipPhases,
 		"patches":    drop(map[string]any{"directory": o.Patches}),
@@ -123,6 +141,10 @@ func drop(m map[string]any) map[string]any {
 				continue
 			}
 		case []string:
+			if len(v) > 0 {
+				continue
+			}
+		case []any:
 			if len(v) > 0 {
 				continue
 			}

@@ -25,24 +25,25 @@ func (r *reader) options() Options {
 	if o.TLSBootstrapToken == o.Token {
 		o.TLSBootstrapToken = ""
 	}
-	if name, ok := r.override(); ok {
+	if name, ok := r.kubeletArg(argOverride); ok {
 		o.NodeName = strings.ToLower(strings.TrimSpace(name))
 	}
+	o.ProviderID, _ = r.kubeletArg(argProviderID)
 	// kubeadm makes a path of a file:// URL (v1beta4 SetDefaults_FileDiscovery).
 	o.DiscoveryFile = strings.TrimPrefix(o.DiscoveryFile, "file://")
 	return o
 }
 
-// override is the last hostname-override among kubeletExtraArgs, the one that counts.
-func (r *reader) override() (name string, ok bool) {
+// kubeletArg is the last of that name among kubeletExtraArgs, the one that counts.
+func (r *reader) kubeletArg(name string) (value string, ok bool) {
 	for _, arg := range r.list("nodeRegistration", "kubeletExtraArgs") {
 		a, _ := arg.(map[string]any)
-		if a["name"] == "hostname-override" {
-			name, _ = a["value"].(string)
+		if a["name"] == name {
+			value, _ = a["value"].(string)
 			ok = true
 		}
 	}
-	return name, ok
+	return value, ok
 }
 
 // at is the value of a field; nil if it, or what it is in, is not there.

@@ -34,6 +34,22 @@ const (
 	ResetAlways ResetMode = "always" // once at the start, then as auto
 )
 
+// NameSource says where a Node's name comes from if nobody names it.
+type NameSource string
+
+// The sources; the zero value is FromHostname.
+const (
+	FromHostname NameSource = "hostname"
+	FromFQDN     NameSource = "fqdn" // the fully qualified name, as `hostname -f` says
+	FromEC2      NameSource = "ec2"  // the private DNS name, or the instance's ID where it uses resource names
+)
+
+// What ProviderID can be other than a provider ID.
+const (
+	ProviderIDNone = "none" // as ""
+	ProviderIDAuto = "auto" // on EC2 aws:///ZONE/INSTANCE, elsewhere none
+)
+
 // Config of a run. Start from [Defaults]. Messages about a field name the flag
 // of the same name.
 type Config struct {
@@ -49,6 +65,13 @@ type Config struct {
 	IgnorePreflightErrors    []string
 	SkipPhases               []string
 	Patches                  string
+
+	// What the Node is registered with. A member keeps what it has.
+	NodeNameFrom     NameSource // instead of NodeName
+	ProviderID       string     // a provider ID, ProviderIDAuto or, as "", ProviderIDNone
+	KubeletExtraArgs []string   // KEY=VALUE each
+	NodeLabels       []string   // KEY=VALUE each
+	Taints           []string   // KEY[=VALUE]:EFFECT each
 
 	Token Token
 
@@ -86,6 +109,7 @@ func Defaults() Config {
 		MaxDeletions:   10,
 		Reset:          ResetAuto,
 		Kubeadm:        "kubeadm",
+		ProviderID:     ProviderIDNone,
 	}
 }
 
@@ -110,7 +134,7 @@ const minAttempt = 30 * time.Second
 
 func (c Config) plan() (*plan, error) {
 	p := &plan{Config: c, static: c.Token.Value, jitter: 0.25}
-	for _, check := range []func() error{p.checkTimes, p.checkToken, p.readFile, p.checkDiscovery, p.checkName, p.checkRendering} {
+	for _, check := range []func() error{p.checkTimes, p.checkToken, p.checkRegistration, p.readFile, p.checkDiscovery, p.checkName, p.checkRendering} {
 		if err := check(); err != nil {
 			return nil, usage(err)
 		}
@@ -189,6 +213,12 @@ func (p *plan) readFile() error {
 	switch {
 	case p.Endpoint != "":
 		return fmt.Errorf("ENDPOINT: %q cannot be used with --config, which names the endpoint itself", p.Endpoint)
+	case len(p.KubeletExtraArgs) > 0:
+		return inFile("--kubelet-extra-arg", "nodeRegistration.kubeletExtraArgs")
+	case len(p.NodeLabels) > 0:
+		return inFile("--node-label", "nodeRegistration.kubeletExtraArgs (name: node-labels)")
+	case len(p.Taints) > 0:
+		return inFile("--taint", "nodeRegistration.taints")
 	case len(p.CACertHashes) > 0 || p.UnsafeSkipCAVerification || p.DiscoveryFile != "" || p.TLSBootstrapToken != "" ||
 		p.CRISocket != "" || p.Patches != "" || p.Token.Value != "":
 		return errors.New("--config: of kubeadm's flags only --node-name, --ignore-preflight-errors and --skip-phases can be used with it")
@@ -206,7 +236,12 @@ func (p *plan) readFile() error {
 	p.Endpoint, p.CACertHashes, p.UnsafeSkipCAVerification = o.Endpoint, o.CACertHashes, o.UnsafeSkipCAVerification
 	p.DiscoveryFile, p.TLSBootstrapToken, p.CRISocket = o.DiscoveryFile, o.TLSBootstrapToken, o.CRISocket
 	p.IgnorePreflightErrors = append(p.IgnorePreflightErrors, o.IgnorePreflightErrors...)
-	if p.NodeName == "" {
+	switch {
+	case p.NodeNameFrom != "" && o.NodeName != "":
+		return fmt.Errorf("--node-name-from: cannot be used with --config %q, which names the Node itself (nodeRegistration.name)", p.ConfigFile)
+	case p.ProviderID != "" && o.ProviderID != "":
+		return fmt.Errorf("--provider-id: cannot be used with --config %q, which has one itself (provider-id in nodeRegistration.kubeletExtraArgs)", p.ConfigFile)
+	case p.NodeName == "":
 		p.NodeName = o.NodeName
 	}
 	return nil
@@ -238,6 +273,12 @@ func (p *plan) checkDiscoveryFile() error {
 	switch {
 	case p.Endpoint != "":
 		return errors.New("--discovery-file: cannot be used with ENDPOINT, the file names the server itself")
+	case len(p.KubeletExtraArgs) > 0:
+		return inFile("--kubelet-extra-arg", "nodeRegistration.kubeletExtraArgs")
+	case len(p.NodeLabels) > 0:
+		return inFile("--node-label", "nodeRegistration.kubeletExtraArgs (name: node-labels)")
+	case len(p.Taints) > 0:
+		return inFile("--taint", "nodeRegistration.taints")
 	case len(p.CACertHashes) > 0 || p.UnsafeSkipCAVerification:
 		return errors.New("--discovery-file: cannot be used with --discovery-token-ca-cert-hash or --discovery-token-unsafe-skip-ca-verification")
 	case strings.HasPrefix(p.DiscoveryFile, "https://"):
@@ -264,12 +305,12 @@ func (p *plan) checkName() error {
 // checkRendering finds what kubeadm would refuse before anything is reset for it.
 func (p *plan) checkRendering() error {
 	const any = "abcdef.0123456789abcdef" // in place of a token that is read later
-	_, err := p.render(p.options(p.NodeName, any, any))
+	_, err := p.render(p.options(registration{p.NodeName, p.fixedProviderID()}, any, any))
 	return err
 }
 
 // options are what kubeadm is told, with the token as it is now.
-func (p *plan) options(name, token, bearer string) kubeadm.Options {
+func (p *plan) options(node registration, token, bearer string) kubeadm.Options {
 	return kubeadm.Options{
 		Endpoint:                 p.Endpoint,
 		Token:                    token,
@@ -277,7 +318,11 @@ func (p *plan) options(name, token, bearer string) kubeadm.Options {
 		CACertHashes:             p.CACertHashes,
 		UnsafeSkipCAVerification: p.UnsafeSkipCAVerification,
 		DiscoveryFile:            p.DiscoveryFile,
-		NodeName:                 name,
+		NodeName:                 node.name,
+		ProviderID:               node.providerID,
+		KubeletExtraArgs:         p.KubeletExtraArgs,
+		NodeLabels:               p.NodeLabels,
+		Taints:                   p.Taints,
 		CRISocket:                p.CRISocket,
 		IgnorePreflightErrors:    p.IgnorePreflightErrors,
 		SkipPhases:               p.SkipPhases,

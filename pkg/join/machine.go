@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/ec2"
 	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
@@ -27,7 +28,8 @@ const kubeletLogLines = 20
 type machine struct {
 	host.Host
 	plan     *plan
-	name     string
+	name     string // "" until somebody is asked: see register
+	node     registration
 	identity host.Identity
 	lock     *host.Lock
 	redactor *kubeadm.Redactor
@@ -47,7 +49,7 @@ func newMachine(p *plan) (*machine, error) {
 		return nil, err
 	}
 	m.cluster, err = cluster.NewDiscoverer(cluster.Source{
-		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.name,
+		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.likelyName(),
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +85,7 @@ func identify(p *plan) (*machine, error) {
 		return nil, &Error{Reason: HostUnfit, Message: "/proc/sys/kernel/random/boot_id cannot be read, so no Node can be known to be this machine's"}
 	}
 	m.name = p.NodeName
-	if m.name == "" {
+	if m.name == "" && (p.NodeNameFrom == "" || p.NodeNameFrom == FromHostname) {
 		var err error
 		if m.name, err = m.NodeName(); err != nil {
 			return nil, &Error{Reason: HostUnfit, Message: "this machine has no usable hostname", Err: err, Hint: "set one, or use --node-name"}
@@ -127,6 +129,12 @@ func (m *machine) OtherMachine(n cluster.Node) bool {
 
 func (m *machine) FQDN() string { return m.fqdn() }
 
+func (m *machine) LookUpFQDN(ctx context.Context) string { return m.Host.FQDN(ctx) }
+
+func (m *machine) OnEC2() bool { return ec2.Expected(m.Path("/")) }
+
+func (m *machine) Instance(ctx context.Context) (*ec2.Instance, error) { return ec2.Ask(ctx) }
+
 // unitTimeout bounds a question to the init system; D-Bus may be dead.
 const unitTimeout = 30 * time.Second
 
@@ -166,10 +174,24 @@ func (m *machine) KubeadmFit(ctx context.Context) error {
 	return err
 }
 
+func (m *machine) Register(as registration) {
+	m.node = as
+	m.cluster.SetNodeName(as.name)
+}
+
+// likelyName is the name to begin with: ours or, where that is not known yet,
+// the one whose credentials are here.
+func (m *machine) likelyName() string {
+	if creds, err := m.Credentials(); m.name == "" && err == nil {
+		return creds.NodeName
+	}
+	return m.name
+}
+
 // Join gives kubeadm its configuration in a file that lives in memory and no
 // longer than kubeadm.
 func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
-	config, err := m.plan.render(m.plan.options(m.name, token, bearer))
+	config, err := m.plan.render(m.plan.options(m.node, token, bearer))
 	if err != nil {
 		return err
 	}

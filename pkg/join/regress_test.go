@@ -211,7 +211,7 @@ func TestWhatKubeadmRefusesIsUsageBeforeAnythingIsDone(t *testing.T) {
 	c.IgnorePreflightErrors = []string{"all", "Swap"}
 	p, err := c.plan()
 	if err == nil {
-		if _, renderErr := p.render(p.options("w1", simToken, simToken)); renderErr != nil {
+		if _, renderErr := p.render(p.options(registration{name: "w1"}, simToken, simToken)); renderErr != nil {
 			t.Errorf("flags pass Validate, and every attempt fails after its reset with: %v", renderErr)
 		}
 	}
@@ -225,7 +225,7 @@ nodeRegistration: {kubeletExtraArgs: [{name: hostname-override, value: n2}]}
 	c.ConfigFile, c.NodeName = file, "n1"
 	p, err = c.plan()
 	if err == nil {
-		if _, renderErr := p.render(p.options("n1", simToken, simToken)); renderErr != nil {
+		if _, renderErr := p.render(p.options(registration{name: "n1"}, simToken, simToken)); renderErr != nil {
 			t.Errorf("config passes Validate, and every attempt fails after its reset with: %v", renderErr)
 		}
 	}

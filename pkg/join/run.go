@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/nodejoin/nodejoin/internal/ec2"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -49,8 +50,12 @@ type run struct {
 	redact func(string) string
 
 	bootID string // of this boot: a Node with it is ours
-	name   string // our Node's, as kubeadm would derive it
-	named  bool   // somebody asked for that name, it is not only the hostname
+	name   string // our Node's, as kubeadm would derive it; "" until register has asked for it
+	named  bool   // somebody asked for that very name
+
+	registered bool          // name and providerID are what a join would use
+	providerID string        // of our Node, if it gets one
+	instance   *ec2.Instance // that we are, where EC2 was asked and answered
 
 	mu      sync.Mutex // guards what emit uses
 	report  Report
@@ -181,6 +186,9 @@ func (r *run) look(ctx context.Context) error {
 	case err != nil:
 		return errJoin
 	}
+	if r.name == "" { // whatever a join would call it
+		r.report.Node.Name = r.redact(creds.NodeName)
+	}
 	if err := r.sameCluster(creds.CA); err != nil {
 		return err
 	}
@@ -208,6 +216,9 @@ func (r *run) try(ctx context.Context) (err error) {
 	if err := r.fitToJoin(ctx); err != nil {
 		return err
 	}
+	if err := r.register(ctx); err != nil {
+		return err
+	}
 	r.warnExposed()
 	r.fetched = time.Time{} // the token is read for every attempt
 	target, err := r.discover(ctx)
@@ -231,9 +242,10 @@ func (r *run) try(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if _, err := r.awaitName(ctx, target, true); err != nil {
+	if target, err = r.awaitName(ctx, target, true); err != nil {
 		return err
 	}
+	r.warnKept(target.Node)
 	return r.join(ctx)
 }
 

@@ -66,12 +66,16 @@ func (s *settling) foreign(ctx context.Context) error {
 	s.enter(Verify)
 	s.uid, s.reached = "", time.Time{}
 	other := s.w.OtherMachine(node)
-	if other && node.Name != s.name {
-		return s.cloned(node)
-	}
 	alive := node.Ready == "True" || node.Ready == "False"
 	patient := s.lasting(s.since) < statusPatience && (!other || !alive || time.Since(s.newborn) < statusPatience)
+	if s.name == "" && (other || alive && !patient) {
+		if err := s.register(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
+	case other && node.Name != s.name:
+		return s.cloned(node)
 	case s.joining:
 	case alive && !patient:
 		switch err := s.twin.alive(node); {

@@ -203,8 +203,20 @@ func (s *settling) deleted(uid string) error {
 // deletionHint names who usually deletes Nodes, and what to compare.
 func (s *settling) deletionHint() string {
 	hostname, _ := os.Hostname()
-	return fmt.Sprintf("a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "+
-		"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows "+
+	const who = "a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "
+	if i := s.knownInstance(); i != nil {
+		why := "so EC2's API does not list the instance yet"
+		switch {
+		case s.hasProviderID(): // by the ID it is looked up without regard to tags
+		case i.Knows(s.creds.NodeName):
+			why += ", or it lacks the tag kubernetes.io/cluster/ID"
+		default:
+			why = "by which it is not found, unless it has a provider ID: join with --node-name-from ec2 or --provider-id auto (and --reset=always, since this machine has joined)"
+		}
+		return fmt.Sprintf(who+"EC2 knows this instance as %q (ID %s), and our Node is named %q (hostname %q, FQDN %q), %s",
+			i.PrivateDNSName, i.ID, s.creds.NodeName, hostname, s.w.FQDN(), why)
+	}
+	return fmt.Sprintf(who+"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows "+
 		"(on EC2 the private DNS name of an instance that has the tag kubernetes.io/cluster/ID)",
 		s.creds.NodeName, hostname, s.w.FQDN())
 }
@@ -243,7 +255,7 @@ func (s *settling) member(ctx context.Context) (bool, error) {
 			Hint:    "leave out --node-name, or drain and delete that Node and run nodejoin with --reset=always",
 		}
 	}
-	if node.Name != s.name {
+	if s.name != "" && node.Name != s.name {
 		s.warn(fmt.Sprintf("the Node is named %q, though this machine's hostname gives %q", node.Name, s.name))
 	}
 	if missing := s.missing(node); missing != "" {

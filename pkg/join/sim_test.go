@@ -36,6 +36,8 @@ type sim struct {
 	t  *testing.T
 	mu sync.Mutex
 
+	simEC2
+
 	// the machine
 	disk      host.Disk
 	creds     *cluster.Credentials
@@ -150,7 +152,7 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 				return Report{}, err
 			}
 			name := c.NodeName
-			if name == "" {
+			if name == "" && (c.NodeNameFrom == "" || c.NodeNameFrom == FromHostname) {
 				name = "w1"
 			}
 			report, err := newRun(p, s, simBoot, name, func(m string) string { return m }).run(ctx)
@@ -279,7 +281,7 @@ func (s *sim) mayReset() error {
 		return errors.New("a reset while our certificate request is pending")
 	case s.creds == nil:
 		return nil
-	case s.creds.NodeName != "w1" && !s.ours(): // a cloned image
+	case s.creds.NodeName != s.name() && !s.ours(): // a cloned image
 		return nil
 	case s.elsewhere():
 		return errors.New("a reset of another cluster's member")
@@ -319,7 +321,7 @@ func (s *sim) addNode(bootID string) {
 	if s.ready {
 		ready = "True"
 	}
-	s.node = &cluster.Node{Name: "w1", UID: fmt.Sprintf("uid-%d", s.uids), BootID: bootID, Ready: ready, Uninitialized: s.tainted, Heartbeat: time.Now()}
+	s.node = &cluster.Node{Name: s.name(), UID: fmt.Sprintf("uid-%d", s.uids), BootID: bootID, Ready: ready, Uninitialized: s.tainted, Heartbeat: time.Now()}
 }
 
 // startKubelet starts a process that registers once, as soon as it is let.
@@ -522,7 +524,7 @@ func (s *sim) Join(ctx context.Context, token, bearer string) error {
 func (s *sim) kubeletJoins() {
 	s.disk.KubeletConf = true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
-	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: "w1"}
+	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.name()}
 	s.request = nil
 	s.startKubelet()
 }

@@ -26,6 +26,11 @@ const (
 	// may be caught between a token's re-creation and its new signature.
 	signatureAgain = 5 * time.Second
 
+	// namePatience is for how long what names the Node may be silent: an
+	// instance's metadata service, and a name server, answer some seconds after
+	// the network is up.
+	namePatience = 30 * time.Second
+
 	// clockPatience is how far two clocks may differ without harm: Kubernetes
 	// dates the certificates that it issues back by 5 minutes.
 	clockPatience = 5 * time.Minute

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/ec2"
 	"github.com/nodejoin/nodejoin/internal/host"
 )
 
@@ -18,13 +19,20 @@ type world interface {
 	// StrangerAt reports whether an API server answers at the endpoint whose
 	// certificate does not chain to the credentials' CA.
 	StrangerAt(context.Context, *cluster.Credentials) bool
-	FQDN() string
+	FQDN() string                      // for a hint: as soon as it is known, and then the same
+	LookUpFQDN(context.Context) string // "" if there is none, or not yet
+	OnEC2() bool                       // without asking anybody
+	// Instance asks EC2 once, for up to a second.
+	Instance(context.Context) (*ec2.Instance, error)
 
 	Kubelet(context.Context) (host.Unit, error)
 	RestartKubelet(context.Context) error
 	KubeletLog(context.Context) []string
 
 	KubeadmFit(context.Context) error
+	// Register says what a join registers our Node with. Probe asks for that
+	// Node from then on; before, for the one whose credentials are here.
+	Register(registration)
 	Join(ctx context.Context, token, bearer string) error
 	Reset(context.Context) error
 	RemoveBootstrapConf() error

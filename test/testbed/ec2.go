@@ -59,8 +59,8 @@ func ProviderID(privateDNSName string) string {
 	return "aws:///" + zone + "/" + InstanceID(privateDNSName)
 }
 
-// Add lists an instance, in place of one with the same name.
-func (e *EC2) Add(i Instance) {
+// complete fills what is empty.
+func (i Instance) complete() Instance {
 	if i.ID == "" {
 		i.ID = InstanceID(i.PrivateDNSName)
 	}
@@ -73,6 +73,12 @@ func (e *EC2) Add(i Instance) {
 	if i.IP == "" {
 		i.IP = "10.77.255.254"
 	}
+	return i
+}
+
+// Add lists an instance, in place of one with the same name.
+func (e *EC2) Add(i Instance) {
+	i = i.complete()
 	e.Remove(i.PrivateDNSName)
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,0 +1,67 @@
+package testbed
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/nodejoin/nodejoin/test/testbed/internal/machine"
+)
+
+// MetadataService is the unit of a node's metadata service, for StopUnit, Pause and Log: it logs every request.
+const MetadataService = "ec2-metadata-mock"
+
+// metadataIP is where every EC2 instance finds it.
+const metadataIP = "169.254.169.254"
+
+// StartMetadata makes the node an EC2 instance: Amazon's own mock of the metadata service answers there, at its own
+// address, and wants a session token (IMDSv2). It ends with the machine's power.
+func (n *Node) StartMetadata(i Instance) error {
+	if err := n.startMetadata(i.complete()); err != nil {
+		return fmt.Errorf("starting the metadata service of %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (n *Node) startMetadata(i Instance) error {
+	if err := n.tb.network.addLoopbackAddress(n.number, metadataIP); err != nil {
+		return err
+	}
+	values := map[string]string{
+		"instance-id": i.ID, "instance-type": i.Type, "hostname": i.PrivateDNSName, "local-hostname": i.PrivateDNSName, "local-ipv4": n.IP,
+		"placement-availability-zone": zone, "placement-region": region,
+	}
+	config, err := json.Marshal(map[string]any{"imdsv2": true, "metadata": map[string]any{"values": values}})
+	if err != nil {
+		return err
+	}
+	const file = TestbedFolder + "/metadata.json"
+	if err := os.WriteFile(n.disk(file), config, 0o644); err != nil {
+		return err
+	}
+	unit := machine.Unit{
+		Name: MetadataService + ".service", Description: "EC2 instance metadata",
+		Command: []string{machine.PartsDir + "/" + MetadataService, "--hostname", metadataIP, "--port", "80", "--config-file", file},
+	}
+	if err := n.setUnit(unit); err != nil {
+		return err
+	}
+	return n.StartUnit(MetadataService)
+}
+
+func (n *network) addLoopbackAddress(number int, ip string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.ports[number]
+	if p == nil {
+		return fmt.Errorf("the machine is not plugged in")
+	}
+	lo, err := p.handle.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return p.handle.AddrReplace(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(32, 32)}})
+}
