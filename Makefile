@@ -30,7 +30,7 @@ unit: schedules ## Test the packages alone, in seconds
 schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
-parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
+parts: ## Compile the testbed's components and make the booted nodes' image: once, some 15 minutes on 2 cores
 	cd test && go run ./parts
 
 e2e: parts $(TOOLS)/goreleaser $(TOOLS)/syft ## Tell the stories on a real cluster (root)
@@ -55,7 +55,7 @@ $(TOOLS)/goreleaser:
 $(TOOLS)/syft:
 	GOBIN="$(TOOLS)" go install $(SYFT)
 
-demo: parts ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
+demo: ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
 	cd test && go run ./demo
 
 lint: ## Vet, lint, and hold the arrows between the packages
@@ -68,6 +68,6 @@ size: parts ## The stripped binary's size, and the peak memory of a whole join (
 
 ci: lint test ## What CI runs
 
-clean: ## Remove what was built here, and the testbed's compiled components
+clean: ## Remove what was built here, and the testbed's components and images
 	rm -rf bin dist "$(dir $(TOOLS))"
 	cd test && go run ./parts -clean
