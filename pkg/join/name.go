@@ -109,10 +109,16 @@ func (r *run) refuseMember(ctx context.Context, node cluster.Node) error {
 
 // kubeletRuns looks twice: a kubelet in a crash loop runs for a moment, too.
 func (r *run) kubeletRuns(ctx context.Context) (bool, error) {
-	for range 2 {
+	for look := range 2 {
 		unit, err := r.w.Kubelet(ctx)
-		if err != nil || !unit.Active || unit.Failing {
+		switch {
+		case err != nil:
 			return false, err
+		case unit.Active && !unit.Failing:
+		case look > 0: // what was seen before the first is old
+			return false, errLook
+		default:
+			return false, nil
 		}
 		if err := r.sleep(ctx, crashLook); err != nil {
 			return false, err

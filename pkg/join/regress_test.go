@@ -775,3 +775,15 @@ func TestCredentialsThatCannotBeReadAreNoReasonForAReset(t *testing.T) {
 			}
 		})
 }
+
+// The kubelet ends between the two looks at whether it runs, and with it what was seen before them.
+func TestNameThatIsTakenDuringTheLooksAtTheKubeletIsNoticed(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.creds = nil
+		s.after(500*time.Millisecond, s.wipe)
+		s.after(time.Second, func() { s.addNode("boot-of-another") })
+		r, err := start()
+		wanted{reason: NameTaken}.check(s.t, r, err)
+	})
+}

@@ -383,8 +383,8 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 		Interrupted:   !s.interrupted.IsZero(),
 		Unreachable:   late,
 		JoinFailed:    late,
-		TokenRejected: s.verdict.Err != nil || s.secret != "",
-		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second && s.frozen), // a request may be on its way
+		TokenRejected: s.rejects,
+		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second), // a request may be on its way
 		Refused:       sc.reset == ResetNever || s.refusable,
 	}
 	promise(fits[r.Reason], "the reason is %s: %s", r.Reason, r.Message)

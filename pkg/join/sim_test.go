@@ -89,6 +89,7 @@ type sim struct {
 	level        map[Level]time.Time
 	levelUID     string
 	refusable    bool // there was something to refuse
+	rejects      bool // a token was not taken
 	twin         blinking
 }
 
@@ -194,6 +195,7 @@ func (s *sim) book() {
 			*t = time.Now()
 		}
 	}
+	s.rejects = s.rejects || s.verdict.Err != nil || s.secret != ""
 	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.lives() && s.creds == nil
 	answers := !s.down && !s.frozen
 	const tick = time.Second
