@@ -194,16 +194,32 @@ func TestTheViewFitsTheTerminal(t *testing.T) {
 	}
 }
 
+// fold makes it narrower as most terminals do today: what does not fit any more
+// goes on in the next line.
+func (s *screen) fold(width int) {
+	lines := s.lines()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = vt10x.New(vt10x.WithSize(width, 20))
+	for _, line := range lines {
+		_, _ = s.term.Write([]byte(line + "\r\n"))
+	}
+}
+
 func TestAResizeErasesNothingElse(t *testing.T) {
-	for _, width := range []int{120, 60, 30} {
+	for _, width := range []int{120, 60, 30, -60, -30} {
 		seen(t, 80, 20, func(v *view, s *screen, began time.Time) {
 			_, _ = feed{s}.Write([]byte("$ nodejoin join\n"))
 			v.event(waiting(began, "waiting: "+strings.Repeat("x", 60)))
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			s.mu.Lock()
-			s.term.Resize(width, 20)
-			s.mu.Unlock()
+			if width > 0 {
+				s.mu.Lock()
+				s.term.Resize(width, 20)
+				s.mu.Unlock()
+			} else {
+				s.fold(-width)
+			}
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
 			lines := s.lines()
@@ -213,7 +229,7 @@ func TestAResizeErasesNothingElse(t *testing.T) {
 			if last := lines[len(lines)-1]; !strings.HasPrefix(strings.TrimSpace(last), "for 4s n") {
 				t.Errorf("%d: the last line is %q", width, last)
 			}
-			if n := len(lines); n > 5 || width == 120 && n != 3 {
+			if n := len(lines); width > 0 && n != 3 || n > 6 {
 				t.Errorf("%d: %d lines: %q", width, n, lines)
 			}
 		})
@@ -447,4 +463,49 @@ func TestTheReportOfALiveRunGoesToStandardOutputAlone(t *testing.T) {
 		t.Errorf("standard output has %s", raw)
 	}
 	wantText(t, "the screen", s.text(), "Joined: the message of Joined", "took: ")
+}
+
+func TestAfterCtrlZItIsDrawnBelow(t *testing.T) {
+	exe, err := os.Executable()
+	must(t, err)
+	command := exec.Command("bash", "--norc", "--noprofile", "-i")
+	command.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TERM=xterm", "PS1=> ", "CLI_TEST_SCRIPT=polite", quickExit, "NODEJOIN_STATUS_FILE="}
+	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
+	must(t, err)
+	s := newScreen(100, 24)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(buffer)
+			_, _ = s.Write(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		_ = terminal.Close()
+		<-read
+	})
+	types := func(keys string) {
+		_, err := terminal.WriteString(keys)
+		must(t, err)
+	}
+	types(exe + " join\r")
+	s.await(t, "for 1s now")
+	types("\x1a") // Ctrl-Z
+	s.await(t, "Stopped")
+	types("echo mean''while; fg\r")
+	s.await(t, "meanwhile")
+	time.Sleep(2500 * time.Millisecond)
+	wantText(t, "the screen", s.text(), "Stopped", "\nmeanwhile\n", "s now")
+	types("\x03")
+	s.await(t, "exit status 130")
+	types("echo st''ill\r")
+	s.await(t, "still")
+	wantText(t, "the screen", s.text(), "Stopped", "\nmeanwhile\n")
 }
