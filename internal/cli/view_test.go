@@ -50,6 +50,13 @@ func (s *screen) lines() []string {
 	return lines
 }
 
+// output is all that was ever written to it.
+func (s *screen) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw.String()
+}
+
 func (s *screen) text() string { return strings.Join(s.lines(), "\n") }
 
 // feed is the way from the view to the screen: as the kernel does, it makes
@@ -169,7 +176,7 @@ func TestWhatAServerSaysDoesNotSteerTheTerminal(t *testing.T) {
 		v.event(e)
 		synctest.Wait()
 		for _, bad := range []string{"\x1b[2J", "\x1b]", "\x07", "\u009b", "\u202e", "\x1bc", "\x1b[8m"} {
-			if strings.Contains(s.raw.String(), bad) {
+			if strings.Contains(s.output(), bad) {
 				t.Errorf("%q came through", bad)
 			}
 		}
@@ -187,7 +194,7 @@ func TestTheViewFitsTheTerminal(t *testing.T) {
 			if len(lines) > 3 || len(lines) >= size[1] {
 				t.Errorf("%v: %d lines: %q", size, len(lines), lines)
 			}
-			if size[0] > 40 && !strings.Contains(s.raw.String(), "機械") {
+			if size[0] > 40 && !strings.Contains(s.output(), "機械") {
 				t.Errorf("%v: nothing is seen: %q", size, lines)
 			}
 		})
@@ -300,12 +307,7 @@ func onScreen(t *testing.T, script string, env []string, args ...string) (*proce
 func (s *screen) await(t *testing.T, words string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	came := func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return strings.Contains(s.raw.String(), words)
-	}
-	for !came() {
+	for !strings.Contains(s.output(), words) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the screen never shows %q:\n%s", words, s.text())
 		}
@@ -348,7 +350,7 @@ func TestOnATerminalItIsLive(t *testing.T) {
 	if strings.Contains(s.text(), "for 2s now") || strings.Contains(s.text(), "…") {
 		t.Errorf("a live line is left:\n%s", s.text())
 	}
-	if !strings.Contains(s.raw.String(), "\x1b[33m") {
+	if !strings.Contains(s.output(), "\x1b[33m") {
 		t.Error("there is no colour")
 	}
 }
@@ -417,8 +419,8 @@ func TestPlainLinesWhereALiveViewIsNotWanted(t *testing.T) {
 				t.Errorf("exit status %d", got)
 			}
 			s.await(t, "took: ")
-			if strings.Contains(s.raw.String(), "\x1b") || strings.Contains(s.raw.String(), "…") {
-				t.Errorf("the terminal got %q", s.raw.String())
+			if strings.Contains(s.output(), "\x1b") || strings.Contains(s.output(), "…") {
+				t.Errorf("the terminal got %q", s.output())
 			}
 			wantText(t, "the screen", s.text(), "info  join      still here")
 		})
@@ -430,8 +432,8 @@ func TestWithNoColorItIsLiveAllTheSame(t *testing.T) {
 	s.await(t, "for 1s now")
 	must(t, p.Process.Signal(syscall.SIGTERM))
 	p.exitCode(t)
-	if strings.Contains(s.raw.String(), "m") && strings.Contains(s.raw.String(), "\x1b[3") || strings.Contains(s.raw.String(), "\x1b[2m") {
-		t.Errorf("colours in %q", s.raw.String())
+	if strings.Contains(s.output(), "m") && strings.Contains(s.output(), "\x1b[3") || strings.Contains(s.output(), "\x1b[2m") {
+		t.Errorf("colours in %q", s.output())
 	}
 }
 
