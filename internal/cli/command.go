@@ -61,7 +61,7 @@ as NODEJOIN_NODE_NAME, ENDPOINT as NODEJOIN_ENDPOINT. A flag wins.`,
 		Example: `  nodejoin join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:$HASH
   nodejoin join 10.0.0.1:6443 --token-file /etc/nodejoin/token --discovery-token-ca-cert-hash sha256:$HASH --until ready
   nodejoin join --discovery-file /etc/nodejoin/cluster.conf --token-file - -o json
-  nodejoin join --config /etc/nodejoin/kubeadm.yaml --timeout 10m`,
+  nodejoin join --config /etc/nodejoin/kubeadm.yaml --timeout 10m --dry-run`,
 		Args: oneEndpoint,
 	}
 	command.RunE = func(c *cobra.Command, args []string) error { return p.join(c, o, args) }

@@ -276,29 +276,14 @@ func (v *view) draw(live bool) {
 	}
 	var b strings.Builder
 	if len(v.drawn) > 0 {
-		b.WriteString("\r")
-		if v.fit(width) {
-			b.WriteString(ansi.CursorUp(len(v.drawn)))
-		}
-		b.WriteString(ansi.EraseScreenBelow)
+		// Where a terminal that was made narrower folds lines, this is too few of them: a piece is left, and nothing else goes.
+		b.WriteString("\r" + ansi.CursorUp(len(v.drawn)) + ansi.EraseScreenBelow)
 	}
 	for _, line := range append(stay, next...) {
 		b.WriteString(line + "\n")
 	}
 	v.drawn = next
 	_, _ = io.WriteString(v.w, b.String()) // whoever is gone is gone
-}
-
-// fit: in a terminal that has become too narrow for them the lines that were
-// drawn have been folded, or cut, and nobody knows how far up they begin. They
-// stay then, rather than something else is erased.
-func (v *view) fit(width int) bool {
-	for _, line := range v.drawn {
-		if ansi.StringWidth(line) > width {
-			return false
-		}
-	}
-	return true
 }
 
 // lines are those of the present.

@@ -50,6 +50,13 @@ func (s *screen) lines() []string {
 	return lines
 }
 
+// output is all that was ever written to it.
+func (s *screen) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw.String()
+}
+
 func (s *screen) text() string { return strings.Join(s.lines(), "\n") }
 
 // feed is the way from the view to the screen: as the kernel does, it makes
@@ -169,7 +176,7 @@ func TestWhatAServerSaysDoesNotSteerTheTerminal(t *testing.T) {
 		v.event(e)
 		synctest.Wait()
 		for _, bad := range []string{"\x1b[2J", "\x1b]", "\x07", "\u009b", "\u202e", "\x1bc", "\x1b[8m"} {
-			if strings.Contains(s.raw.String(), bad) {
+			if strings.Contains(s.output(), bad) {
 				t.Errorf("%q came through", bad)
 			}
 		}
@@ -187,23 +194,39 @@ func TestTheViewFitsTheTerminal(t *testing.T) {
 			if len(lines) > 3 || len(lines) >= size[1] {
 				t.Errorf("%v: %d lines: %q", size, len(lines), lines)
 			}
-			if size[0] > 40 && !strings.Contains(s.raw.String(), "機械") {
+			if size[0] > 40 && !strings.Contains(s.output(), "機械") {
 				t.Errorf("%v: nothing is seen: %q", size, lines)
 			}
 		})
 	}
 }
 
+// fold makes it narrower as most terminals do today: what does not fit any more
+// goes on in the next line.
+func (s *screen) fold(width int) {
+	lines := s.lines()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = vt10x.New(vt10x.WithSize(width, 20))
+	for _, line := range lines {
+		_, _ = s.term.Write([]byte(line + "\r\n"))
+	}
+}
+
 func TestAResizeErasesNothingElse(t *testing.T) {
-	for _, width := range []int{120, 60, 30} {
+	for _, width := range []int{120, 60, 30, -60, -30} {
 		seen(t, 80, 20, func(v *view, s *screen, began time.Time) {
 			_, _ = feed{s}.Write([]byte("$ nodejoin join\n"))
 			v.event(waiting(began, "waiting: "+strings.Repeat("x", 60)))
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			s.mu.Lock()
-			s.term.Resize(width, 20)
-			s.mu.Unlock()
+			if width > 0 {
+				s.mu.Lock()
+				s.term.Resize(width, 20)
+				s.mu.Unlock()
+			} else {
+				s.fold(-width)
+			}
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
 			lines := s.lines()
@@ -213,7 +236,7 @@ func TestAResizeErasesNothingElse(t *testing.T) {
 			if last := lines[len(lines)-1]; !strings.HasPrefix(strings.TrimSpace(last), "for 4s n") {
 				t.Errorf("%d: the last line is %q", width, last)
 			}
-			if n := len(lines); n > 5 || width == 120 && n != 3 {
+			if n := len(lines); width > 0 && n != 3 || n > 6 {
 				t.Errorf("%d: %d lines: %q", width, n, lines)
 			}
 		})
@@ -284,12 +307,7 @@ func onScreen(t *testing.T, script string, env []string, args ...string) (*proce
 func (s *screen) await(t *testing.T, words string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	came := func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return strings.Contains(s.raw.String(), words)
-	}
-	for !came() {
+	for !strings.Contains(s.output(), words) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the screen never shows %q:\n%s", words, s.text())
 		}
@@ -332,7 +350,7 @@ func TestOnATerminalItIsLive(t *testing.T) {
 	if strings.Contains(s.text(), "for 2s now") || strings.Contains(s.text(), "…") {
 		t.Errorf("a live line is left:\n%s", s.text())
 	}
-	if !strings.Contains(s.raw.String(), "\x1b[33m") {
+	if !strings.Contains(s.output(), "\x1b[33m") {
 		t.Error("there is no colour")
 	}
 }
@@ -401,8 +419,8 @@ func TestPlainLinesWhereALiveViewIsNotWanted(t *testing.T) {
 				t.Errorf("exit status %d", got)
 			}
 			s.await(t, "took: ")
-			if strings.Contains(s.raw.String(), "\x1b") || strings.Contains(s.raw.String(), "…") {
-				t.Errorf("the terminal got %q", s.raw.String())
+			if strings.Contains(s.output(), "\x1b") || strings.Contains(s.output(), "…") {
+				t.Errorf("the terminal got %q", s.output())
 			}
 			wantText(t, "the screen", s.text(), "info  join      still here")
 		})
@@ -414,8 +432,8 @@ func TestWithNoColorItIsLiveAllTheSame(t *testing.T) {
 	s.await(t, "for 1s now")
 	must(t, p.Process.Signal(syscall.SIGTERM))
 	p.exitCode(t)
-	if strings.Contains(s.raw.String(), "m") && strings.Contains(s.raw.String(), "\x1b[3") || strings.Contains(s.raw.String(), "\x1b[2m") {
-		t.Errorf("colours in %q", s.raw.String())
+	if strings.Contains(s.output(), "m") && strings.Contains(s.output(), "\x1b[3") || strings.Contains(s.output(), "\x1b[2m") {
+		t.Errorf("colours in %q", s.output())
 	}
 }
 
@@ -447,4 +465,49 @@ func TestTheReportOfALiveRunGoesToStandardOutputAlone(t *testing.T) {
 		t.Errorf("standard output has %s", raw)
 	}
 	wantText(t, "the screen", s.text(), "Joined: the message of Joined", "took: ")
+}
+
+func TestAfterCtrlZItIsDrawnBelow(t *testing.T) {
+	exe, err := os.Executable()
+	must(t, err)
+	command := exec.Command("bash", "--norc", "--noprofile", "-i")
+	command.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TERM=xterm", "PS1=> ", "CLI_TEST_SCRIPT=polite", quickExit, "NODEJOIN_STATUS_FILE="}
+	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
+	must(t, err)
+	s := newScreen(100, 24)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(buffer)
+			_, _ = s.Write(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		_ = terminal.Close()
+		<-read
+	})
+	types := func(keys string) {
+		_, err := terminal.WriteString(keys)
+		must(t, err)
+	}
+	types(exe + " join\r")
+	s.await(t, "for 1s now")
+	types("\x1a") // Ctrl-Z
+	s.await(t, "Stopped")
+	types("echo mean''while; fg\r")
+	s.await(t, "meanwhile")
+	time.Sleep(2500 * time.Millisecond)
+	wantText(t, "the screen", s.text(), "Stopped", "\nmeanwhile\n", "s now")
+	types("\x03")
+	s.await(t, "exit status 130")
+	types("echo st''ill\r")
+	s.await(t, "still")
+	wantText(t, "the screen", s.text(), "Stopped", "\nmeanwhile\n")
 }

@@ -78,15 +78,15 @@ func TestEventsTellSinceWhenAndForHowLong(t *testing.T) {
 		for _, e := range events {
 			seen[e.Phase] = true
 			var want time.Duration
-			switch {
-			case e.Phase == Discover:
+			switch e.Phase {
+			case Discover:
 				want = 20 * time.Minute // as --timeout
 				if e.Since.Sub(began) > time.Second {
 					t.Errorf("discover began at %s", e.Since.Sub(began))
 				}
-			case e.Phase == Hold:
+			case Hold:
 				want = e.Since.Sub(began) + 60*time.Second
-			case e.Phase == Join:
+			case Join:
 				want = e.Since.Sub(began) + 6*time.Minute
 			default:
 				continue

@@ -204,6 +204,8 @@ func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
 			err = fmt.Errorf("removing the secret for kubeadm: %w", rmErr)
 		}
 	}()
+	// Who is being stopped has read it, and a second signal leaves no time for it.
+	defer context.AfterFunc(ctx, func() { _ = remove() })()
 	return m.kubeadm.Join(ctx, path, nil)
 }
 

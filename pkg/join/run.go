@@ -17,8 +17,9 @@ import (
 
 // Run makes this machine a member of the cluster and returns when its Node has
 // been held at the wanted level, when nothing but a person can help, at the
-// deadline, or when ctx is cancelled. A nil error means a member, and held; any
-// other is an *[Error]. The report is complete either way.
+// deadline, or when ctx is cancelled. A nil error means a member, and held, or
+// with DryRun that nothing stands in the way of that; any other is an *[Error].
+// The report is complete either way.
 //
 // Run needs root and takes the lock in /run/nodejoin: only one at a time.
 func Run(ctx context.Context, c Config) (Report, error) {
