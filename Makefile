@@ -47,7 +47,7 @@ mutants: ## For each rule, take its code away and tell which test notices
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.
 snapshot: $(TOOLS)/goreleaser $(TOOLS)/syft ## Make what a release is made of into dist/, unsigned
 	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://github.com/nodejoin/nodejoin \
-		PATH="$(TOOLS):$$PATH" goreleaser release --snapshot --clean --skip=$(SKIP)
+		PATH="$(TOOLS):$$PATH" sh -c 'goreleaser check && goreleaser release --snapshot --clean --skip=$(SKIP)'
 
 $(TOOLS)/goreleaser:
 	GOBIN="$(TOOLS)" go install $(GORELEASER)
