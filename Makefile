@@ -22,7 +22,7 @@ unit: schedules ## Test the packages alone, in seconds
 schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
-parts: ## Compile the testbed's components: once, some 13 minutes on 2 cores
+parts: ## Compile the testbed's components and make the booted nodes' image: once, some 15 minutes on 2 cores
 	cd test && go run ./parts
 
 e2e: parts ## Tell the stories on a real cluster (root)
@@ -36,7 +36,7 @@ faults: ## Print how each fault ended in the last run of the stories, and refres
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
 
-demo: parts ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
+demo: ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
 	cd test && go run ./demo
 
 lint: ## Vet, lint, and hold the arrows between the packages
@@ -48,6 +48,6 @@ size: parts ## The stripped binary's size, and the peak memory of a whole join (
 
 ci: lint test ## What CI runs
 
-clean: ## Remove what was built here, and the testbed's compiled components
+clean: ## Remove what was built here, and the testbed's components and images
 	rm -rf bin dist
 	cd test && go run ./parts -clean

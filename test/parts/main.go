@@ -1,4 +1,4 @@
-// Command parts compiles the components of the testbed, or with -clean removes them.
+// Command parts compiles the components of the testbed and makes the image of its booted nodes, or with -clean removes them.
 package main
 
 import (
@@ -27,6 +27,9 @@ func run(ctx context.Context, clean bool) error {
 	if clean {
 		return testbed.Clean()
 	}
-	_, err := testbed.Build(ctx, os.Stderr)
+	if _, err := testbed.Build(ctx, os.Stderr); err != nil {
+		return err
+	}
+	_, err := testbed.BuildImage(ctx, os.Stderr)
 	return err
 }

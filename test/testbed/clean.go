@@ -6,7 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Clean removes the compiled components. Testbeds that run keep theirs: the files live as long as they are in use.
+// Clean removes the compiled components and the images. Testbeds that run keep their components, which live as long as they
+// are in use; a booted node that runs loses its image.
 func Clean() error {
 	cache, err := os.UserCacheDir()
 	if err != nil {

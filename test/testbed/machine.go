@@ -35,6 +35,9 @@ type Machine struct {
 
 	sysctls map[string]string // of its network, set at boot: path below /proc/sys -> value
 
+	// inner is the folder with the root of the system that runs in it, if it is a Booted, made from the image.
+	inner, image string
+
 	mu     sync.Mutex
 	init   *exec.Cmd
 	bootID string
@@ -140,7 +143,7 @@ func (m *Machine) boot() error {
 	if err := m.cover("/proc/sys/kernel/random/boot_id", m.bootID+"\n"); err != nil {
 		return err
 	}
-	spec := machine.Spec{Hostname: m.Hostname, Root: m.disk("/"), Parts: m.tb.Parts.Dir, Over: m.over}
+	spec := machine.Spec{Hostname: m.Hostname, Root: m.disk("/"), Parts: m.tb.Parts.Dir, Image: m.image, Over: m.over}
 	init, err := spawnInit(spec)
 	if err != nil {
 		return fmt.Errorf("booting %s: %w", m.Name, err)
@@ -182,7 +185,8 @@ func (m *Machine) BootID() string {
 	return m.bootID
 }
 
-func (m *Machine) pid() int {
+// outer is the process that is the first of the machine's namespaces, 0 if it is switched off.
+func (m *Machine) outer() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.init == nil {
@@ -191,7 +195,15 @@ func (m *Machine) pid() int {
 	return m.init.Process.Pid
 }
 
-func (m *Machine) socket() string { return fmt.Sprintf("/proc/%d/root%s", m.pid(), machine.Socket) }
+// pid is the machine's process 1, 0 if it does not run.
+func (m *Machine) pid() int {
+	if m.inner != "" {
+		return leaderBelow(m.outer())
+	}
+	return m.outer()
+}
+
+func (m *Machine) socket() string { return fmt.Sprintf("/proc/%d/root%s", m.outer(), machine.Socket) }
 
 func (m *Machine) ask(req machine.Request) (machine.Reply, error) {
 	reply, err := machine.Ask(m.socket(), req)
@@ -206,6 +218,9 @@ func (m *Machine) ask(req machine.Request) (machine.Reply, error) {
 func (m *Machine) Path(path string) string {
 	if pid := m.pid(); pid != 0 {
 		return fmt.Sprintf("/proc/%d/root%s", pid, filepath.Join("/", path))
+	}
+	if pid := m.outer(); pid != 0 {
+		return fmt.Sprintf("/proc/%d/root%s", pid, filepath.Join(m.inner, "/", path))
 	}
 	return m.disk(path)
 }
@@ -273,7 +288,7 @@ func (m *Machine) RemoveProgram(name string) error {
 
 // AddHost gives an address names in the machine's /etc/hosts. Several addresses may have one name.
 func (m *Machine) AddHost(ip string, names ...string) error {
-	f, err := os.OpenFile(m.disk("/etc/hosts"), os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(m.Path("/etc/hosts"), os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

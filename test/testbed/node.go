@@ -178,13 +178,15 @@ func (n *Node) WaitRuntime(ctx context.Context) error {
 
 // AddCNI adds a network configuration that names only the loopback plugin: the Node becomes Ready. Without one it stays
 // NotReady, as nodes do whose CNI comes late.
-func (n *Node) AddCNI() error {
-	const config = `{"cniVersion":"1.0.0","name":"testbed","plugins":[{"type":"loopback"}]}` + "\n"
-	return os.WriteFile(n.disk("/etc/cni/net.d/10-testbed.conflist"), []byte(config), 0o644)
-}
+func (n *Node) AddCNI() error { return os.WriteFile(n.disk(cniFile), []byte(cniConfig), 0o644) }
+
+const (
+	cniFile   = "/etc/cni/net.d/10-testbed.conflist"
+	cniConfig = `{"cniVersion":"1.0.0","name":"testbed","plugins":[{"type":"loopback"}]}` + "\n"
+)
 
 // RemoveCNI undoes AddCNI.
-func (n *Node) RemoveCNI() error { return os.Remove(n.disk("/etc/cni/net.d/10-testbed.conflist")) }
+func (n *Node) RemoveCNI() error { return os.Remove(n.disk(cniFile)) }
 
 // SetKubeletArgs writes KUBELET_EXTRA_ARGS; the kubelet reads it at its next start.
 func (n *Node) SetKubeletArgs(args ...string) error {

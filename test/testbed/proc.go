@@ -77,7 +77,11 @@ func (m *Machine) Start(ctx context.Context, cmd Command) (*Proc, error) {
 		return nil, err
 	}
 	defer closeStderr()
-	p.running, err = machine.Run(m.socket(), machine.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir}, stdin, stdout, stderr)
+	inside, err := m.enter(machine.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir})
+	if err != nil {
+		return nil, err
+	}
+	p.running, err = machine.Run(m.socket(), inside, stdin, stdout, stderr)
 	if err != nil {
 		return nil, fmt.Errorf("running %q on %s: %w", cmd.Args, m.Name, err)
 	}

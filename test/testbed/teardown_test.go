@@ -26,6 +26,8 @@ func TestHelperProcess(t *testing.T) {
 	tb := New(t)
 	must(tb.Node(t.Context(), "n1", NodeOptions{}))(t)
 	must(tb.NewControlPlane(t.Context(), ControlPlaneOptions{}))(t)
+	b := must(tb.NewBooted(t.Context(), "b1", BootedOptions{}))(t)
+	ok(t, b.Boot(t.Context()))
 	fmt.Printf("\nrun folder %s\n", tb.dir)
 	switch mode {
 	case "fatal":
@@ -43,6 +45,7 @@ func TestHelperProcess(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	must(Build(t.Context(), os.Stderr))(t) // not in the helper, where it would look like a hang
+	must(BuildImage(t.Context(), os.Stderr))(t)
 	for name, end := range map[string]struct {
 		mode string
 		act  func(cmd *exec.Cmd, run string)

@@ -2,8 +2,9 @@
 //
 // A Testbed is a private network with machines on it. A ControlPlane is a machine that runs the real etcd, kube-apiserver
 // and kube-controller-manager; a Node is a machine with the real kubeadm, kubelet and containerd, its own disk, its own
-// identity (hostname, machine-id, boot_id) and a small stand-in for systemd; a Cloud is the real Amazon cloud controller
-// beside a control plane, in front of a small fake of EC2. The faults that machines in the field have are methods.
+// identity (hostname, machine-id, boot_id) and a small stand-in for systemd; a Booted is one with the real systemd,
+// journald, cloud-init and sshd; a Cloud is the real Amazon cloud controller beside a control plane, in front of a small
+// fake of EC2. The faults that machines in the field have are methods.
 //
 // Each machine is a process that is the first of its own PID, mount, network, UTS and IPC namespaces (see
 // internal/machine), and the network lives in a namespace that only the test process holds. So whatever way the test ends,
@@ -11,7 +12,8 @@
 // left are one folder and the cgroups of the run, which a guard process removes, or else the next run. Two testbeds never
 // meet, not even by their addresses, so any number of them run at once.
 //
-// All of it needs root. Nothing is installed and nothing is downloaded but Go modules: Build compiles the components.
+// All of it needs root. Nothing is downloaded but Go modules, of which Build compiles the components, and, for booted nodes
+// alone, packages of the host's own distribution: BuildImage makes their image of them and installs the few programs for it.
 package testbed
 
 import (

@@ -28,10 +28,11 @@ const (
 // Socket is where process 1 listens, as seen inside the machine.
 const Socket = "/run/testbed.sock"
 
-// BinDir is first in PATH inside the machine, PartsDir holds the compiled components.
+// BinDir is first in PATH inside the machine, PartsDir holds the compiled components, ImageDir a booted node's image.
 const (
 	BinDir   = "/opt/testbed/bin"
 	PartsDir = "/opt/testbed/parts"
+	ImageDir = "/opt/testbed/image"
 	DataDir  = "/var/lib/testbed"
 )
 
@@ -43,6 +44,7 @@ type Spec struct {
 	Hostname string
 	Root     string            // the host's folder that becomes the machine's /
 	Parts    string            // the host's folder with the compiled components
+	Image    string            // the host's folder with a booted node's image; may be empty
 	Over     map[string]string // path inside (in /proc or /sys) -> the host's file to show there
 }
 

@@ -37,6 +37,11 @@ func buildRoot(spec Spec) error {
 	if err := bindReadOnly(spec.Parts, filepath.Join(root, PartsDir)); err != nil {
 		return err
 	}
+	if spec.Image != "" {
+		if err := bindReadOnly(spec.Image, filepath.Join(root, ImageDir)); err != nil {
+			return err
+		}
+	}
 	for _, m := range []struct {
 		fstype, target string
 		flags          uintptr

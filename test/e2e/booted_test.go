@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// bootedStory is a story on a node with a real systemd, journald, cloud-init and sshd.
+type bootedStory struct {
+	*story
+	node *testbed.Booted
+}
+
+// tellBooted begins a story with a control plane that is not started and a booted node that is switched off.
+func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
+	t.Helper()
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	t.Cleanup(cancel)
+	s := &bootedStory{story: &story{T: t, ctx: ctx, tb: testbed.New(t)}}
+	var err error
+	if s.cp, err = s.tb.NewControlPlane(ctx, testbed.ControlPlaneOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s.node, err = s.tb.NewBooted(ctx, "b1", opts); err != nil {
+		t.Fatal(err)
+	}
+	s.must(s.node.Install(nodejoin, "/usr/bin/nodejoin", 0o755))
+	return s
+}
+
+// startCluster starts the control plane and gives the story a token.
+func (s *bootedStory) startCluster() {
+	s.Helper()
+	s.must(s.cp.Start(s.ctx))
+	var err error
+	if s.token, err = s.cp.ReadyToken(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// ssh starts a command on the node over its sshd; the client runs on the control plane's machine.
+func (s *bootedStory) ssh(args ...string) *testbed.Proc {
+	s.Helper()
+	command, err := s.node.SSH(s.cp.Machine, args...)
+	s.must(err)
+	p, err := s.cp.Machine.Start(s.ctx, testbed.Command{Args: command})
+	s.must(err)
+	return p
+}
+
+// status is the status file now.
+func (s *bootedStory) status() (report, bool) {
+	s.Helper()
+	raw, err := s.node.ReadFile("/run/nodejoin/status.json")
+	if err != nil {
+		return report{}, false
+	}
+	var r report
+	s.must(json.Unmarshal(raw, &r))
+	return r, true
+}
+
+// ended waits until a nodejoin that runs by itself has ended, and checks how; what it has printed is in the journal, if at all.
+func (s *bootedStory) ended(code int, reason string) ended {
+	s.Helper()
+	for {
+		if r, there := s.status(); there && r.Result != nil {
+			e := ended{s: s.story, code: *r.ExitCode, report: r, hasReport: true}
+			s.noTokenOnDisk()
+			return e.is(code, reason)
+		}
+		s.sleep(200 * time.Millisecond)
+	}
+}
+
+// run runs nodejoin on the node to its end.
+func (s *bootedStory) run(args ...string) ended {
+	s.Helper()
+	began := time.Now()
+	p, err := s.node.Start(s.ctx, testbed.Command{Args: args})
+	s.must(err)
+	exit := p.Wait()
+	e := ended{s: s.story, code: exit.Code, took: time.Since(began), stdout: p.Stdout.String(), stderr: p.Stderr.String()}
+	e.report, e.hasReport = s.status()
+	s.Logf("%q ended with %d\n%s%s", args, e.code, e.stderr, e.stdout)
+	return e
+}
+
+// noTokenOnDisk looks for the token's secret in the journal and in what is left on the node.
+func (s *bootedStory) noTokenOnDisk() {
+	s.Helper()
+	_, secret, _ := strings.Cut(s.token, ".")
+	if strings.Contains(s.node.Console(), secret) {
+		s.Error("the token is in the journal")
+	}
+	for _, folder := range []string{"/run/nodejoin", "/etc/kubernetes", "/var/lib/kubelet", "/dev/shm", "/tmp", "/var/log"} {
+		_ = filepath.WalkDir(s.node.Path(folder), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				if raw, err := os.ReadFile(path); err == nil && strings.Contains(string(raw), secret) {
+					s.Errorf("the token is left in %s", strings.TrimPrefix(path, s.node.Path("/")))
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// cloudInitIsDone waits for cloud-init's end, without errors.
+func (s *bootedStory) cloudInitIsDone() {
+	s.Helper()
+	out, err := s.node.Run(s.ctx, "cloud-init", "status", "--wait", "--format", "json")
+	var status struct {
+		Status string
+		Errors []string
+	}
+	if jsonErr := json.Unmarshal([]byte(strings.TrimLeft(out, ".\n")), &status); err != nil || jsonErr != nil || status.Status != "done" || len(status.Errors) > 0 {
+		s.Errorf("cloud-init: %s %v\n%s", out, err, s.node.Log("cloud-final"))
+	}
+}
