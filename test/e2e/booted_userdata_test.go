@@ -10,7 +10,7 @@ import (
 func TestUserDataJoinsAtTheFirstBootAndARebootIsANoOp(t *testing.T) {
 	s := tellBooted(t, testbed.BootedOptions{CNI: true})
 	s.startCluster()
-	join := strings.Join(s.argsWithout("--token-file", "/root/token", "--until", "ready"), " ")
+	join := strings.Join(s.argsWithout("--token-file", "/root/token", "--until", "ready", "--timeout", "3m"), " ")
 	s.must(s.node.SetUserData("#!/bin/sh\nset -eu\numask 077\necho " + s.token + " >/root/token\n" + join + "\nrm /root/token\n"))
 	s.must(s.node.Boot(s.ctx))
 	s.must(s.node.WaitBoot(s.ctx))

@@ -102,8 +102,10 @@ func (b *Booted) bootOuter() error {
 	}
 	mount := &machine.Mount{Source: "overlay", Target: innerRoot, Type: "overlay",
 		Data: "lowerdir=" + machine.ImageDir + ",upperdir=" + innerChanges + ",workdir=" + innerWork}
-	_, err := b.ask(machine.Request{Op: "mount", Mount: mount})
-	return err
+	if _, err := b.ask(machine.Request{Op: "mount", Mount: mount}); err != nil {
+		return fmt.Errorf("mounting an overlay in %s: %w\n  to mend it: set TMPDIR to a folder that is not on an overlay itself", b.dir, err)
+	}
+	return nil
 }
 
 func (b *Booted) prepare(ctx context.Context, opts BootedOptions) error {
