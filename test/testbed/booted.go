@@ -47,9 +47,7 @@ while
   systemd-nspawn --quiet --boot --register=no --keep-unit --directory=` + innerRoot + ` --machine="$NAME" \
     --capability=all --system-call-filter=@known --bind=/dev/kmsg --console=read-only \
     --resolv-conf=off --timezone=off --link-journal=no \
-    --bind-ro=` + machine.PartsDir + `/kubeadm:/usr/bin/kubeadm \
-    --bind-ro=` + machine.PartsDir + `/kubelet:/usr/bin/kubelet \
-    --bind-ro=` + machine.PartsDir + `/kubectl:/usr/bin/kubectl
+    --bind-ro=` + machine.PartsDir + `
   [ $? = 133 ]
 do :; done
 `
@@ -122,6 +120,18 @@ func (b *Booted) prepare(ctx context.Context, opts BootedOptions) error {
 		if err := b.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
+	}
+	for _, name := range []string{"kubelet", "kubectl"} {
+		if err := os.Symlink(filepath.Join(machine.PartsDir, name), b.Path("/usr/bin/"+name)); err != nil {
+			return err
+		}
+	}
+	// The recorder writes there.
+	if err := os.MkdirAll(b.Path(machine.DataDir), 0o755); err != nil {
+		return err
+	}
+	if err := b.WriteFile("/usr/bin/kubeadm", fmt.Sprintf(kubeadmRecorder, kubeadmCalls, RealKubeadm), 0o755); err != nil {
+		return err
 	}
 	if opts.UserData != "" {
 		if err := b.SetUserData(opts.UserData); err != nil {
