@@ -17,7 +17,7 @@ import (
 // BootedOptions describe a booted node.
 type BootedOptions struct {
 	Hostname    string   // the machine's name in the testbed if empty
-	UserData    string   // for cloud-init, which does not run without; Boot may be preceded by SetUserData instead
+	UserData    string   // for cloud-init, which does not run without
 	KubeletArgs []string // KUBELET_EXTRA_ARGS in /etc/default/kubelet
 	CNI         bool     // a CNI configuration from the start, as AddCNI of a Node
 }
