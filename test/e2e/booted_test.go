@@ -3,9 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +16,16 @@ type bootedStory struct {
 	node *testbed.Booted
 }
 
+// tokenFile is where user data puts a token.
+const tokenFile = "/root/token"
+
 // tellBooted begins a story with a control plane that is not started and a booted node that is switched off.
 func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 	t.Helper()
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
-	s := &bootedStory{story: &story{T: t, ctx: ctx, tb: testbed.New(t)}}
+	s := &bootedStory{story: &story{T: t, ctx: ctx, tb: testbed.New(t), shared: &shared{}}}
 	var err error
 	if s.cp, err = s.tb.NewControlPlane(ctx, testbed.ControlPlaneOptions{}); err != nil {
 		t.Fatal(err)
@@ -34,6 +34,17 @@ func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 		t.Fatal(err)
 	}
 	s.must(s.node.Install(nodejoin, "/usr/bin/nodejoin", 0o755))
+	c := watch(s.node)
+	c.sources = []string{tokenFile}
+	t.Cleanup(func() {
+		leaks := c.end()
+		if strings.Contains(s.node.Console(), testbed.TokenMark) {
+			leaks = append(leaks, "the journal")
+		}
+		for _, leak := range leaks {
+			t.Errorf("on %s a token is in %s", s.node.Name, leak)
+		}
+	})
 	return s
 }
 
@@ -74,9 +85,7 @@ func (s *bootedStory) ended(code int, reason string) ended {
 	s.Helper()
 	for {
 		if r, there := s.status(); there && r.Result != nil {
-			e := ended{s: s.story, code: *r.ExitCode, report: r, hasReport: true}
-			s.noTokenOnDisk()
-			return e.is(code, reason)
+			return ended{s: s.story, code: *r.ExitCode, report: r, hasReport: true}.is(code, reason)
 		}
 		s.sleep(200 * time.Millisecond)
 	}
@@ -93,25 +102,6 @@ func (s *bootedStory) run(args ...string) ended {
 	e.report, e.hasReport = s.status()
 	s.Logf("%q ended with %d\n%s%s", args, e.code, e.stderr, e.stdout)
 	return e
-}
-
-// noTokenOnDisk looks for the token's secret in the journal and in what is left on the node.
-func (s *bootedStory) noTokenOnDisk() {
-	s.Helper()
-	_, secret, _ := strings.Cut(s.token, ".")
-	if strings.Contains(s.node.Console(), secret) {
-		s.Error("the token is in the journal")
-	}
-	for _, folder := range []string{"/run/nodejoin", "/etc/kubernetes", "/var/lib/kubelet", "/dev/shm", "/tmp", "/var/log"} {
-		_ = filepath.WalkDir(s.node.Path(folder), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() {
-				if raw, err := os.ReadFile(path); err == nil && strings.Contains(string(raw), secret) {
-					s.Errorf("the token is left in %s", strings.TrimPrefix(path, s.node.Path("/")))
-				}
-			}
-			return nil
-		})
-	}
 }
 
 // cloudInitIsDone waits for cloud-init's end, without errors.

@@ -20,7 +20,7 @@ import (
 // every file. All tokens of the testbed begin alike, so one search finds any of them, also what is left of a torn one.
 // Where a token must be is known; anywhere else it has leaked.
 type canary struct {
-	node          *testbed.Node
+	node          watched
 	stop, stopped chan struct{}
 
 	mu      sync.Mutex
@@ -60,10 +60,17 @@ const (
 // busy are the folders that are looked at while the story runs; at the end of a run it is all of them.
 var busy = []string{"/run", "/etc", "/tmp", "/var/tmp", "/dev/shm", "/var/lib/kubelet"}
 
-// unwatched are folders with nothing but what the kernel or the testbed puts there.
-var unwatched = []string{"/proc", "/sys", "/dev", "/usr", "/opt/testbed", testbed.TestbedFolder}
+// unwatched are folders with nothing but what the kernel or the testbed puts there, and where cloud-init keeps the user data
+// with the token that the user has written in it.
+var unwatched = []string{"/proc", "/sys", "/dev", "/usr", "/opt/testbed", testbed.TestbedFolder, "/var/lib/cloud"}
 
-func watch(n *testbed.Node) *canary {
+// watched is a node of either kind.
+type watched interface {
+	Path(path string) string
+	KubeadmCalls() ([]testbed.Call, error)
+}
+
+func watch(n watched) *canary {
 	c := &canary{
 		node: n, stop: make(chan struct{}), stopped: make(chan struct{}),
 		known: map[string]bool{}, seen: map[string]stamp{}, overdue: map[string]time.Time{}, orphans: map[string]stamp{},

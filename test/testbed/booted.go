@@ -17,7 +17,7 @@ import (
 // BootedOptions describe a booted node.
 type BootedOptions struct {
 	Hostname    string   // the machine's name in the testbed if empty
-	UserData    string   // for cloud-init, which does not run without; Boot may be preceded by SetUserData instead
+	UserData    string   // for cloud-init, which does not run without
 	KubeletArgs []string // KUBELET_EXTRA_ARGS in /etc/default/kubelet
 	CNI         bool     // a CNI configuration from the start, as AddCNI of a Node
 }
@@ -47,9 +47,7 @@ while
   systemd-nspawn --quiet --boot --register=no --keep-unit --directory=` + innerRoot + ` --machine="$NAME" \
     --capability=all --system-call-filter=@known --bind=/dev/kmsg --console=read-only \
     --resolv-conf=off --timezone=off --link-journal=no \
-    --bind-ro=` + machine.PartsDir + `/kubeadm:/usr/bin/kubeadm \
-    --bind-ro=` + machine.PartsDir + `/kubelet:/usr/bin/kubelet \
-    --bind-ro=` + machine.PartsDir + `/kubectl:/usr/bin/kubectl
+    --bind-ro=` + machine.PartsDir + `
   [ $? = 133 ]
 do :; done
 `
@@ -102,8 +100,10 @@ func (b *Booted) bootOuter() error {
 	}
 	mount := &machine.Mount{Source: "overlay", Target: innerRoot, Type: "overlay",
 		Data: "lowerdir=" + machine.ImageDir + ",upperdir=" + innerChanges + ",workdir=" + innerWork}
-	_, err := b.ask(machine.Request{Op: "mount", Mount: mount})
-	return err
+	if _, err := b.ask(machine.Request{Op: "mount", Mount: mount}); err != nil {
+		return fmt.Errorf("mounting an overlay in %s: %w\n  to mend it: set TMPDIR to a folder that is not on an overlay itself", b.dir, err)
+	}
+	return nil
 }
 
 func (b *Booted) prepare(ctx context.Context, opts BootedOptions) error {
@@ -120,6 +120,18 @@ func (b *Booted) prepare(ctx context.Context, opts BootedOptions) error {
 		if err := b.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
+	}
+	for _, name := range []string{"kubelet", "kubectl"} {
+		if err := os.Symlink(filepath.Join(machine.PartsDir, name), b.Path("/usr/bin/"+name)); err != nil {
+			return err
+		}
+	}
+	// The recorder writes there.
+	if err := os.MkdirAll(b.Path(machine.DataDir), 0o755); err != nil {
+		return err
+	}
+	if err := b.WriteFile("/usr/bin/kubeadm", fmt.Sprintf(kubeadmRecorder, kubeadmCalls, RealKubeadm), 0o755); err != nil {
+		return err
 	}
 	if opts.UserData != "" {
 		if err := b.SetUserData(opts.UserData); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -79,7 +80,7 @@ var imageLinks = map[string]string{
 }
 
 // mmdebstrap and not debootstrap, which takes no virtual package for a dependency: cloud-init's own have some.
-var debootstrap = []string{"mmdebstrap", "--variant=minbase", "--include=" + strings.Join(imagePackages, ","),
+var debootstrap = []string{"mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=" + strings.Join(imagePackages, ","),
 	"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"}
 
 // BuildImage makes the image that booted nodes start from, unless it is in the user's cache already, and tells on out what
@@ -124,32 +125,34 @@ func buildImage(ctx context.Context, out io.Writer) (string, error) {
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	defer os.RemoveAll(tmp)
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
 		return "", err
 	}
-	if err := bootstrap(ctx, codename, tmp); err != nil {
-		return "", errors.Join(err, os.RemoveAll(tmp))
+	root := filepath.Join(tmp, "root")
+	if err := bootstrap(ctx, codename, root); err != nil {
+		return "", err
 	}
-	if err := finishImage(tmp); err != nil {
+	if err := finishImage(root); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(out, "%s: built in %s\n", label, time.Since(started).Round(time.Second))
-	return dir, os.Rename(tmp, dir)
+	return dir, os.Rename(root, dir)
 }
 
+// bootstrap leaves nothing running or mounted, whatever ends it: it has PIDs and mounts of its own, and ends with this process.
 func bootstrap(ctx context.Context, codename, dir string) error {
 	sources, err := aptSources(ctx, codename)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, debootstrap[0], append(debootstrap[1:len(debootstrap):len(debootstrap)], codename, dir, "-")...)
+	cmd := exec.CommandContext(ctx, "sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && exec "$@"`, "sh")
+	cmd.Args = slices.Concat(cmd.Args, debootstrap, []string{codename, dir, "-"})
+	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(dir))
 	cmd.Stdin = strings.NewReader(sources)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	// What it mounts in the folder ends with it: nothing is left to be removed by mistake. It ends with this process.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setsid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := onSpawner(cmd.Start); err != nil {
 		return err
 	}

@@ -208,13 +208,13 @@ func (n *Node) WrapKubeadm(script string) error {
 }
 
 // KubeadmCalls lists all calls of kubeadm, oldest first. They have no exit status: the recorder becomes kubeadm.
-func (n *Node) KubeadmCalls() ([]Call, error) {
-	data, err := os.ReadFile(n.disk(kubeadmCalls))
+func (m *Machine) KubeadmCalls() ([]Call, error) {
+	data, err := os.ReadFile(m.Path(kubeadmCalls))
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the calls of kubeadm on %s: %w", n.Name, err)
+		return nil, fmt.Errorf("reading the calls of kubeadm on %s: %w", m.Name, err)
 	}
 	words := strings.Split(string(data), "\x00")
 	var calls []Call
@@ -222,7 +222,7 @@ func (n *Node) KubeadmCalls() ([]Call, error) {
 		seconds, _ := strconv.ParseFloat(words[0], 64)
 		count, err := strconv.Atoi(words[1])
 		if err != nil || len(words) < 2+count {
-			return calls, fmt.Errorf("reading the calls of kubeadm on %s: record %d is torn", n.Name, len(calls)+1)
+			return calls, fmt.Errorf("reading the calls of kubeadm on %s: record %d is torn", m.Name, len(calls)+1)
 		}
 		calls = append(calls, Call{At: time.UnixMicro(int64(seconds * 1e6)), Args: words[2 : 2+count]})
 		words = words[2+count:]
@@ -231,8 +231,8 @@ func (n *Node) KubeadmCalls() ([]Call, error) {
 }
 
 // KubeadmCount counts the calls of kubeadm with the given first argument: "join", "reset".
-func (n *Node) KubeadmCount(verb string) int {
-	calls, _ := n.KubeadmCalls()
+func (m *Machine) KubeadmCount(verb string) int {
+	calls, _ := m.KubeadmCalls()
 	count := 0
 	for _, c := range calls {
 		if len(c.Args) > 0 && c.Args[0] == verb {
