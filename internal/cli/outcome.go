@@ -38,7 +38,7 @@ var outcomes = map[join.Reason]outcome{
 	join.Locked:            {11, "another nodejoin is at work"},
 	join.NotMember:         {20, "proven not to be a member (check)"},
 	join.Unknown:           {21, "nothing proves it a member, nor the contrary (check)"},
-	join.Interrupted:       {130, "stopped by SIGINT; 143: by SIGTERM"},
+	join.Interrupted:       {130, "stopped by a signal: 130 for SIGINT, 143 for SIGTERM"},
 }
 
 // exitStatusHelp is the table for --help.

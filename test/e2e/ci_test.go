@@ -42,11 +42,11 @@ func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 	playbook, err := os.ReadFile("../examples/ansible.yml")
 	s.must(err)
 	s.must(s.node.WriteFile("/root/join.yml", string(playbook), 0o600))
-	s.must(s.node.WriteFile("/etc/nodejoin/token", s.token+"\n", 0o600))
+	s.must(s.node.WriteFile("/root/token", s.token+"\n", 0o600))
 	play := func(endpoint string) (string, int) {
 		p, err := s.node.Start(s.ctx, testbed.Command{
 			Args: []string{"ansible-playbook", "--connection=local", "--inventory=w1,", "/root/join.yml",
-				"--extra-vars=ansible_become=false ansible_python_interpreter=/usr/bin/python3 endpoint=" + endpoint + " ca_cert_hash=" + s.cp.CAHash()},
+				"--extra-vars=ansible_become=false ansible_python_interpreter=/usr/bin/python3 token_file=/root/token endpoint=" + endpoint + " ca_cert_hash=" + s.cp.CAHash()},
 			Env: []string{preflight(), "NODEJOIN_TIMEOUT=90s", "ANSIBLE_LOCALHOST_WARNING=False", "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8"},
 		})
 		s.must(err)
@@ -68,7 +68,7 @@ func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	s.must(os.Remove(s.node.Path("/etc/nodejoin/token"))) // a member needs none
+	s.must(os.Remove(s.node.Path("/root/token"))) // a member needs none
 	out, code = play(s.cp.Endpoint())
 	wants(out, "ok: [w1]", "AlreadyJoined: ", "changed=0", "failed=0")
 	if code != 0 {
@@ -96,7 +96,7 @@ func TestAStepOfGitHubActionsJoinsAndReports(t *testing.T) {
 	}
 	s.must(yaml.Unmarshal(raw, &workflow))
 	given := workflow.Jobs["join"].Steps[0]
-	if names := slices.Sorted(maps.Keys(given.Env)); !slices.Equal(names, []string{"CA_CERT_HASH", "ENDPOINT", "TOKEN"}) {
+	if names := slices.Sorted(maps.Keys(given.Env)); !slices.Equal(names, []string{"CA_CERT_HASH", "ENDPOINT", "NODEJOIN_TOKEN"}) {
 		t.Fatalf("the step's variables are %v", names)
 	}
 	s.must(s.node.WriteFile("/root/step.sh", given.Run, 0o600))
@@ -106,9 +106,10 @@ func TestAStepOfGitHubActionsJoinsAndReports(t *testing.T) {
 			s.must(s.node.WriteFile("/root/"+name, "", 0o600))
 		}
 		p, err := s.node.Start(s.ctx, testbed.Command{ // as the runner runs a step
-			Args: []string{"bash", "--noprofile", "--norc", "-eo", "pipefail", "/root/step.sh"},
+			// The last word is for the canary: the runner's own shell has the secret, and nodejoin's children must not.
+			Args: []string{"bash", "--noprofile", "--norc", "-eo", "pipefail", "/root/step.sh", "nodejoin"},
 			Env: append([]string{"CI=true", "TERM=xterm", "GITHUB_OUTPUT=/root/output", "GITHUB_STEP_SUMMARY=/root/summary", preflight(),
-				"ENDPOINT=" + s.cp.Endpoint(), "CA_CERT_HASH=" + s.cp.CAHash(), "TOKEN=" + s.token}, more...),
+				"ENDPOINT=" + s.cp.Endpoint(), "CA_CERT_HASH=" + s.cp.CAHash(), "NODEJOIN_TOKEN=" + s.token}, more...),
 		})
 		s.must(err)
 		code = p.Wait().Code

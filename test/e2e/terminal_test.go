@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // console is a terminal at which a person runs nodejoin on the node.
 type console struct {
 	*running
-	tty *os.File
+	tty    *os.File
+	before int // the process that the status file told of
 
 	mu     sync.Mutex
 	screen vt10x.Terminal
@@ -31,14 +33,13 @@ func (s *story) at(width, height int, args ...string) *console {
 	s.must(err)
 	defer slave.Close()
 	s.must(pty.Setsize(tty, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}))
-	began := time.Now()
-	p, err := s.node.Start(s.ctx, testbed.Command{
+	before := s.reported()
+	p := s.startAs(s.node, testbed.Command{
 		Args:       slices.Concat([]string{"sh", "-c", `exec 0<&1; exec setsid --ctty --wait "$@"`, "sh"}, args),
 		Env:        []string{"TERM=xterm-256color"},
 		StdoutFile: slave, StderrFile: slave,
 	})
-	s.must(err)
-	c := &console{running: &running{s: s, node: s.node, Proc: p, began: began}, tty: tty, screen: vt10x.New(vt10x.WithSize(width, height))}
+	c := &console{running: p, tty: tty, before: before, screen: vt10x.New(vt10x.WithSize(width, height))}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -59,6 +60,15 @@ func (s *story) at(width, height int, args ...string) *console {
 		<-read
 	})
 	return c
+}
+
+// reported is the process that the status file tells of.
+func (s *story) reported() int {
+	var rep report
+	if raw, err := s.node.ReadFile("/run/nodejoin/status.json"); err == nil {
+		s.must(json.Unmarshal(raw, &rep))
+	}
+	return rep.PID
 }
 
 // text is what can be read on the screen now.
@@ -104,6 +114,10 @@ const ctrlC = "\x03"
 // end waits for the end of nodejoin, and sees that the terminal is as it was.
 func (c *console) end() ended {
 	c.s.Helper()
+	c.Wait()
+	if pid := c.s.reported(); pid != c.before {
+		c.PID = pid // nodejoin's own: what was started is setsid, which waits for it
+	}
 	e := c.running.end()
 	time.Sleep(200 * time.Millisecond) // for the last words to be read
 	c.s.Logf("the screen at the end:\n%s", c.text())
@@ -151,7 +165,9 @@ func TestAPersonAtATerminalSeesWhatIsWaitedForAndHowItEnds(t *testing.T) {
 
 	t.Log("what a person asks then")
 	c = s.at(120, 30, "nodejoin", "check")
-	c.running.end().is(0, "Joined")
+	if got := c.Wait().Code; got != 0 {
+		t.Errorf("exit status %d", got)
+	}
 	c.shows("member: Node \"w1\" is this machine's", "level:       initialized", "since: ", "credentials: valid until", "kubelet:     active/", "last run:    Joined, ")
 	c.hides("not seen")
 
@@ -206,7 +222,7 @@ func TestATerminalThatIsLostStopsNothingAndCheckTellsHowItWent(t *testing.T) {
 	if err != nil || !strings.Contains(out, "last run:    at work since ") || !strings.Contains(out, "in phase hold: waiting: ") {
 		t.Errorf("check says %v\n%s", err, out)
 	}
-	s.member(c.running.end().is(0, "Joined"))
+	s.member(c.end().is(0, "Joined"))
 	out, err = s.node.Run(s.ctx, "nodejoin", "check")
 	if err != nil || !strings.Contains(out, "last run:    Joined, ") {
 		t.Errorf("check says %v\n%s", err, out)
