@@ -87,6 +87,9 @@ func (s *onBootedEC2) firstBoot() ended {
 func (s *onBootedEC2) isMember(e ended) {
 	s.Helper()
 	s.must(s.node.WaitBoot(s.ctx))
+	if vendor, err := s.node.ReadFile("/sys/class/dmi/id/sys_vendor"); err != nil || string(vendor) != "Amazon EC2\n" {
+		s.Errorf("the firmware is %q's: %v", vendor, err)
+	}
 	s.member(e)
 	node := s.registered(s.name, "aws:///us-east-1a/"+s.id)
 	for _, taint := range node.Spec.Taints {

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -24,6 +25,30 @@ func (m *Machine) StartMetadata(i Instance) error {
 		return fmt.Errorf("starting the metadata service of %s: %w", m.Name, err)
 	}
 	return nil
+}
+
+// firmware is laid over what the host has: it may have no DMI table, and in /sys nobody makes a file.
+const firmware = `[Unit]
+Description=Firmware of an EC2 instance
+DefaultDependencies=no
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'cd /run; mkdir -p firmware/work firmware/class/dmi/id; echo Amazon EC2 > firmware/class/dmi/id/sys_vendor; \
+  mount -t overlay -o lowerdir=/sys/class,upperdir=/run/firmware/class,workdir=/run/firmware/work firmware /sys/class'
+`
+
+// StartMetadata does that for a booted node. From the next boot on its firmware, too, says that it is EC2's.
+func (b *Booted) StartMetadata(i Instance) error {
+	const units = "/etc/systemd/system/"
+	if err := errors.Join(
+		b.WriteFile(units+"firmware.service", firmware, 0o644),
+		b.WriteFile(units+"sysinit.target.d/firmware.conf", "[Unit]\nWants=firmware.service\n", 0o644)); err != nil {
+		return fmt.Errorf("giving %s the firmware of EC2: %w", b.Name, err)
+	}
+	return b.Machine.StartMetadata(i)
 }
 
 func (m *Machine) startMetadata(i Instance) error {
