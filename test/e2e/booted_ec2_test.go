@@ -138,6 +138,25 @@ echo `+s.token+"\n", 0o700))
 		t.Fatalf("%v\n%s", err, out)
 	}
 	s.isUntouched(first, s.ended(0, "AlreadyJoined"))
+
+	t.Log("whoever else waits for the instance is told by the commands that nodejoin-ec2(7) prints")
+	const calls = "/root/calls"
+	for _, program := range []string{"aws", "cfn-signal"} {
+		s.must(s.node.WriteFile("/usr/local/bin/"+program, "#!/bin/sh\necho "+program+` "$@" >>`+calls+"\n", 0o755))
+	}
+	page, err := os.ReadFile("../../internal/dist/generate/nodejoin-ec2.7.md")
+	s.must(err)
+	blocks := strings.Split(string(page), "\n```\n") // every second one is a command
+	for i := 1; i < len(blocks); i += 2 {
+		s.run(append([]string{"env", "STACK=nodes", "AWS_REGION=us-east-1"}, s.argsWithout("--on-success", blocks[i])...)...).
+			is(0, "AlreadyJoined").counts(0, 0, 0, 0)
+	}
+	const want = "aws autoscaling complete-lifecycle-action --auto-scaling-group-name workers --lifecycle-hook-name join" +
+		" --lifecycle-action-result CONTINUE --instance-id b1\n" +
+		"cfn-signal --success true --stack nodes --resource Workers --region us-east-1\n"
+	if got, err := s.node.ReadFile(calls); err != nil || string(got) != want {
+		t.Errorf("%v: they are told %q, not %q", err, got, want)
+	}
 }
 
 func TestREADMEsCloudConfigJoinsAnInstanceAndARebootIsANoOp(t *testing.T) {
