@@ -17,8 +17,8 @@ import (
 var onEC2 = []string{"--kubelet-extra-arg", "cloud-provider=external", "--until", "initialized"}
 
 // privateName is what EC2 calls an instance of that address.
-func privateName(n *testbed.Node) string {
-	return "ip-" + strings.ReplaceAll(n.IP, ".", "-") + ".ec2.internal"
+func privateName(m *testbed.Machine) string {
+	return "ip-" + strings.ReplaceAll(m.IP, ".", "-") + ".ec2.internal"
 }
 
 // tellOnEC2 begins a story on an instance whose hostname is w1 and whose Node stays NotReady, so that the cloud controller
@@ -28,7 +28,7 @@ func tellOnEC2(t *testing.T) (*story, *testbed.Cloud, testbed.Instance) {
 	s := tellLive(t, testbed.NodeOptions{})
 	cloud, err := s.cp.Cloud(s.ctx)
 	s.must(err)
-	i := testbed.Instance{PrivateDNSName: privateName(s.node), IP: s.node.IP}
+	i := testbed.Instance{PrivateDNSName: privateName(s.node.Machine), IP: s.node.IP}
 	s.must(s.node.StartMetadata(i))
 	return s, cloud, i
 }
@@ -145,7 +145,7 @@ func TestEC2ThatListsTheInstanceLateIsWaitedFor(t *testing.T) {
 
 func TestMetadataServiceThatIsLateIsWaitedFor(t *testing.T) {
 	s := tellLive(t, ready())
-	i := testbed.Instance{PrivateDNSName: privateName(s.node)}
+	i := testbed.Instance{PrivateDNSName: privateName(s.node.Machine)}
 	p := s.startOnEC2(s.args("--node-name-from", "ec2", "--provider-id", "auto")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "this is an EC2 instance, but its metadata service does not answer"))
 	s.sleep(5 * time.Second)

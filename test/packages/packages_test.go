@@ -153,6 +153,23 @@ func TestAPackageIsNamedAsItsProgram(t *testing.T) {
 	}
 }
 
+func TestREADMEsURLsAreThoseOfARelease(t *testing.T) {
+	readme := read(t, "README.md")
+	deb := one(t, "*_amd64.deb")
+	want := "v" + strings.TrimSpace(said(t, "dpkg-deb", "--field", deb, "Version")) + "/" + filepath.Base(deb)
+	m := regexp.MustCompile(`(?m)^VERSION=([0-9.]+)$`).FindStringSubmatch(readme)
+	urls := regexp.MustCompile(`https://github\.com/nodejoin/nodejoin/releases/([^\s"]+)`).FindAllStringSubmatch(readme, -1)
+	if m == nil || len(urls) != 2 {
+		t.Fatalf("README has the version %q and the URLs %q", m, urls)
+	}
+	version := strings.TrimPrefix(strings.SplitN(want, "/", 2)[0], "v")
+	for _, url := range urls {
+		if got := strings.NewReplacer("$VERSION", version, "${VERSION}", version, m[1], version).Replace(url[1]); got != "download/"+want {
+			t.Errorf("README has %s: version %s would be %s, and the package is %s", url[0], version, got, want)
+		}
+	}
+}
+
 func TestTheProgramCarriesNothingThatWritesItsManual(t *testing.T) {
 	info, err := buildinfo.ReadFile(filepath.Join(tree, "usr/bin/nodejoin"))
 	if err != nil {
@@ -178,6 +195,7 @@ var files = []string{
 	"-rw-r--r-- /usr/share/man/man1/nodejoin-join.1.gz",
 	"-rw-r--r-- /usr/share/man/man1/nodejoin-version.1.gz",
 	"-rw-r--r-- /usr/share/man/man1/nodejoin.1.gz",
+	"-rw-r--r-- /usr/share/man/man7/nodejoin-ec2.7.gz",
 	"-rw-r--r-- /usr/share/man/man8/nodejoin.service.8.gz",
 }
 

@@ -12,7 +12,7 @@ import (
 
 func TestTheManPagesRender(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(tree, "usr/share/man/man*/*.gz"))
-	if err != nil || len(pages) != 5 {
+	if err != nil || len(pages) != 6 {
 		t.Fatalf("the pages are %q", pages)
 	}
 	for _, page := range pages {
@@ -38,7 +38,7 @@ func TestTheManPagesRender(t *testing.T) {
 		}
 	}
 	join := said(t, "man", "--local-file", filepath.Join(tree, "usr/share/man/man1/nodejoin-join.1.gz"))
-	for _, want := range []string{"--token-file", "EXIT STATUS", "HostUnfit", "/etc/nodejoin/nodejoin.env", "nodejoin.service(8)"} {
+	for _, want := range []string{"--token-file", "EXIT STATUS", "HostUnfit", "/etc/nodejoin/nodejoin.env", "nodejoin-ec2(7)", "nodejoin.service(8)"} {
 		if !strings.Contains(join, want) {
 			t.Errorf("nodejoin-join(1) lacks %q", want)
 		}

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,27 +12,51 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed/internal/machine"
 )
 
-// MetadataService is the unit of a node's metadata service, for StopUnit, Pause and Log: it logs every request.
+// MetadataService is the unit of a machine's metadata service, for StopUnit, Pause and Machine.Log: it logs every request.
 const MetadataService = "ec2-metadata-mock"
 
 // metadataIP is where every EC2 instance finds it.
 const metadataIP = "169.254.169.254"
 
-// StartMetadata makes the node an EC2 instance: Amazon's own mock of the metadata service answers there, at its own
-// address, and wants a session token (IMDSv2). It ends with the machine's power.
-func (n *Node) StartMetadata(i Instance) error {
-	if err := n.startMetadata(i.complete()); err != nil {
-		return fmt.Errorf("starting the metadata service of %s: %w", n.Name, err)
+// StartMetadata makes the machine an EC2 instance: Amazon's own mock of the metadata service answers there, at its own
+// address, and wants a session token (IMDSv2). It ends with the machine's power; a booted node's outlasts its reboots.
+func (m *Machine) StartMetadata(i Instance) error {
+	if err := m.startMetadata(i.complete()); err != nil {
+		return fmt.Errorf("starting the metadata service of %s: %w", m.Name, err)
 	}
 	return nil
 }
 
-func (n *Node) startMetadata(i Instance) error {
-	if err := n.tb.network.addLoopbackAddress(n.number, metadataIP); err != nil {
+// firmware is laid over what the host has: it may have no DMI table, and in /sys nobody makes a file.
+const firmware = `[Unit]
+Description=Firmware of an EC2 instance
+DefaultDependencies=no
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'cd /run; mkdir -p firmware/work firmware/class/dmi/id; echo Amazon EC2 > firmware/class/dmi/id/sys_vendor; \
+  mount -t overlay -o lowerdir=/sys/class,upperdir=/run/firmware/class,workdir=/run/firmware/work firmware /sys/class'
+`
+
+// StartMetadata does that for a booted node. From the next boot on its firmware, too, says that it is EC2's.
+func (b *Booted) StartMetadata(i Instance) error {
+	const units = "/etc/systemd/system/"
+	if err := errors.Join(
+		b.WriteFile(units+"firmware.service", firmware, 0o644),
+		b.WriteFile(units+"sysinit.target.d/firmware.conf", "[Unit]\nWants=firmware.service\n", 0o644)); err != nil {
+		return fmt.Errorf("giving %s the firmware of EC2: %w", b.Name, err)
+	}
+	return b.Machine.StartMetadata(i)
+}
+
+func (m *Machine) startMetadata(i Instance) error {
+	if err := m.tb.network.addLoopbackAddress(m.number, metadataIP); err != nil {
 		return err
 	}
 	values := map[string]string{
-		"instance-id": i.ID, "instance-type": i.Type, "hostname": i.PrivateDNSName, "local-hostname": i.PrivateDNSName, "local-ipv4": n.IP,
+		"instance-id": i.ID, "instance-type": i.Type, "hostname": i.PrivateDNSName, "local-hostname": i.PrivateDNSName, "local-ipv4": m.IP,
 		"placement-availability-zone": zone, "placement-region": region,
 	}
 	config, err := json.Marshal(map[string]any{"imdsv2": true, "metadata": map[string]any{"values": values}})
@@ -39,17 +64,17 @@ func (n *Node) startMetadata(i Instance) error {
 		return err
 	}
 	const file = TestbedFolder + "/metadata.json"
-	if err := os.WriteFile(n.disk(file), config, 0o644); err != nil {
+	if err := os.WriteFile(m.disk(file), config, 0o644); err != nil {
 		return err
 	}
 	unit := machine.Unit{
 		Name: MetadataService + ".service", Description: "EC2 instance metadata",
 		Command: []string{machine.PartsDir + "/" + MetadataService, "--hostname", metadataIP, "--port", "80", "--config-file", file},
 	}
-	if err := n.setUnit(unit); err != nil {
+	if err := m.setUnit(unit); err != nil {
 		return err
 	}
-	return n.StartUnit(MetadataService)
+	return m.StartUnit(MetadataService)
 }
 
 func (n *network) addLoopbackAddress(number int, ip string) error {

@@ -9,7 +9,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"os"
@@ -25,8 +25,10 @@ import (
 	"github.com/nodejoin/nodejoin/internal/cli"
 )
 
-//go:embed nodejoin.service.8.md
-var unitPage string
+// pages are those that are no command's. The heading of each has a place for the date.
+//
+//go:embed *.md
+var pages embed.FS
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -55,8 +57,14 @@ func run(args []string) error {
 			return fmt.Errorf("the manual of %s: %w", command.CommandPath(), err)
 		}
 	}
-	if err := write(dir, "nodejoin.service.8", render(fmt.Sprintf(unitPage, date.Format(time.DateOnly)))); err != nil {
-		return err
+	for _, name := range []string{"nodejoin-ec2.7", "nodejoin.service.8"} {
+		page, err := pages.ReadFile(name + ".md")
+		if err != nil {
+			return err
+		}
+		if err := write(dir, name, render(fmt.Sprintf(string(page), date.Format(time.DateOnly)))); err != nil {
+			return err
+		}
 	}
 	return completions(dir, root)
 }
@@ -72,9 +80,8 @@ func manual(dir string, command *cobra.Command, date time.Time) error {
 	if _, table, ok := strings.Cut(command.UsageString(), "\nExit status:\n"); ok {
 		text += render("## EXIT STATUS\n```\n" + table + "```\n")
 	}
-	text += render(files) + ".SH SEE ALSO\n" + strings.TrimRight(also, "\n") + ", \\fBnodejoin.service(8)\\fP\n"
+	text += render(files) + ".SH SEE ALSO\n" + strings.TrimRight(also, "\n") + ", \\fBnodejoin-ec2(7)\\fP, \\fBnodejoin.service(8)\\fP\n"
 	text = strings.Replace(text, date.Format(`"Jan 2006"`), date.Format(`"2006-01-02"`), 1)
-	text = strings.ReplaceAll(text, "--", `\-\-`) // or it is set as two hyphens, and nobody can paste it
 	return write(dir, strings.ReplaceAll(command.CommandPath(), " ", "-")+".1", text)
 }
 
@@ -98,6 +105,7 @@ func write(dir, name, page string) error {
 	if err != nil {
 		return err
 	}
+	page = strings.ReplaceAll(page, "--", `\-\-`) // or it is set as two hyphens, and nobody can paste it
 	if _, err := w.Write([]byte(page)); err != nil {
 		return err
 	}
