@@ -41,7 +41,7 @@ func TestDiskOfTheStatusFileThatFillsDuringARunStopsNothing(t *testing.T) {
 	s.must(p.Stderr.WaitFor(s.ctx, "holding it"))
 	s.sleep(time.Second)
 	s.must(s.node.FillDisk(s.ctx, "/var/lib/status"))
-	p.end().is(0, "Joined").counts(1, 0, 0, 0).says("writing the status file")
+	p.end().is(0, "Joined").counts(1, 0, 0, 0).says("has stayed for")
 	s.saysOnly(s.node, path, "Joined")
 
 	t.Log("full from the beginning, with the file of an earlier run")
