@@ -445,7 +445,7 @@ func TestTheReportOfALiveRunGoesToStandardOutputAlone(t *testing.T) {
 	exe, err := os.Executable()
 	must(t, err)
 	command := exec.Command("/bin/sh", "-c", `"$0" join -o json >"$1"`, exe, out)
-	command.Env = append(os.Environ(), "CLI_TEST_SCRIPT=chatty", quickExit, "NODEJOIN_STATUS_FILE=", "TERM=xterm", "CI=")
+	command.Env = append(os.Environ(), "CLI_TEST_SCRIPT=chatty", quickExit, "NODEJOIN_STATUS_FILE="+filepath.Join(t.TempDir(), "status.json"), "TERM=xterm", "CI=")
 	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
 	must(t, err)
 	defer terminal.Close()
@@ -471,7 +471,7 @@ func TestAfterCtrlZItIsDrawnBelow(t *testing.T) {
 	exe, err := os.Executable()
 	must(t, err)
 	command := exec.Command("bash", "--norc", "--noprofile", "-i")
-	command.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TERM=xterm", "PS1=> ", "CLI_TEST_SCRIPT=polite", quickExit, "NODEJOIN_STATUS_FILE="}
+	command.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TERM=xterm", "PS1=> ", "CLI_TEST_SCRIPT=polite", quickExit, "NODEJOIN_STATUS_FILE=" + filepath.Join(t.TempDir(), "status.json")}
 	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
 	must(t, err)
 	s := newScreen(100, 24)

@@ -273,12 +273,6 @@ func (p *plan) checkDiscoveryFile() error {
 	switch {
 	case p.Endpoint != "":
 		return errors.New("--discovery-file: cannot be used with ENDPOINT, the file names the server itself")
-	case len(p.KubeletExtraArgs) > 0:
-		return inFile("--kubelet-extra-arg", "nodeRegistration.kubeletExtraArgs")
-	case len(p.NodeLabels) > 0:
-		return inFile("--node-label", "nodeRegistration.kubeletExtraArgs (name: node-labels)")
-	case len(p.Taints) > 0:
-		return inFile("--taint", "nodeRegistration.taints")
 	case len(p.CACertHashes) > 0 || p.UnsafeSkipCAVerification:
 		return errors.New("--discovery-file: cannot be used with --discovery-token-ca-cert-hash or --discovery-token-unsafe-skip-ca-verification")
 	case strings.HasPrefix(p.DiscoveryFile, "https://"):

@@ -380,6 +380,10 @@ discovery:
 		{"", func(c *Config) { c.NodeLabels = []string{"a=b"} }, "--node-label: cannot be used with --config, set nodeRegistration.kubeletExtraArgs"},
 		{"", func(c *Config) { c.Taints = []string{"a=b:NoSchedule"} }, "--taint: cannot be used with --config, set nodeRegistration.taints"},
 		{"", func(c *Config) { c.KubeletExtraArgs = []string{"v=4"} }, "--kubelet-extra-arg: cannot be used with --config, set nodeRegistration.kubeletExtraArgs"},
+		{"-", func(c *Config) {
+			c.Endpoint, c.UnsafeSkipCAVerification, c.DiscoveryFile = "", false, file
+			c.NodeLabels, c.Taints, c.KubeletExtraArgs = []string{"a=b"}, []string{"a=b:NoSchedule"}, []string{"v=4"}
+		}, ""},
 		{"", from(FromEC2), ""},
 		{"", autoID, ""},
 		{named, from(FromEC2), "--node-name-from: cannot be used with --config"},

@@ -42,7 +42,7 @@ func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 	playbook, err := os.ReadFile("../examples/ansible.yml")
 	s.must(err)
 	s.must(s.node.WriteFile("/root/join.yml", string(playbook), 0o600))
-	s.must(s.node.WriteFile("/root/token", s.token+"\n", 0o600))
+	s.source(s.node, "/root/token", s.token+"\n", 0o600)
 	play := func(endpoint string) (string, int) {
 		p, err := s.node.Start(s.ctx, testbed.Command{
 			Args: []string{"ansible-playbook", "--connection=local", "--inventory=w1,", "/root/join.yml",

@@ -226,14 +226,14 @@ func TestNodeIsNamedByItsFQDN(t *testing.T) {
 func TestConfigFileIsCompletedWithNameAndProviderID(t *testing.T) {
 	s, cloud, i := tellOnEC2(t)
 	cloud.Add(i)
-	s.must(s.node.WriteFile("/root/join.yaml", `apiVersion: kubeadm.k8s.io/v1beta4
+	s.source(s.node, "/root/join.yaml", `apiVersion: kubeadm.k8s.io/v1beta4
 kind: JoinConfiguration
 discovery:
   bootstrapToken: {apiServerEndpoint: "`+s.cp.Endpoint()+`", token: `+s.token+`, caCertHashes: ["`+s.cp.CAHash()+`"]}
 nodeRegistration:
   kubeletExtraArgs:
   - {name: cloud-provider, value: external}
-`, 0o600))
+`, 0o600)
 	args := slices.Concat([]string{"nodejoin", "join", "--config", "/root/join.yaml", "--until", "initialized", "--node-name-from", "ec2", "--provider-id", "auto"}, testbed.PreflightArgs())
 	s.join(append(args, "--node-label", "a=b")...).is(2, "Usage").says("--node-label: cannot be used with --config, set nodeRegistration.kubeletExtraArgs")
 	s.member(s.join(append(args, "--hold", "10s")...).is(0, "Joined").counts(1, 0, 0, 0))
