@@ -73,17 +73,23 @@ func (s *onBootedEC2) release() (host, version string) {
 	return "http://" + listener.Addr().String(), version
 }
 
-// firstBoot boots and checks that the instance has become an initialized member, that cloud-init is content and the Cluster
-// API told.
+// firstBoot boots and checks that cloud-init is content, that the package is installed and that the instance has become a
+// member.
 func (s *onBootedEC2) firstBoot() ended {
 	s.Helper()
 	s.must(s.node.Boot(s.ctx))
 	s.cloudInitIsDone()
+	// cloud-config's commands go on when one has failed.
+	if out, err := s.node.Run(s.ctx, "dpkg-query", "--show", "--showformat=${Status}", "nodejoin"); err != nil || out != "install ok installed" {
+		s.Errorf("the package is %q: %v", out, err)
+	}
 	e := s.ended(0, "Joined").counts(1, 0, 0, 0)
 	s.isMember(e)
 	return e
 }
 
+// isMember checks that the Node is the instance's by its provider ID, that the cloud controller has accepted it, and that the
+// Cluster API is told.
 func (s *onBootedEC2) isMember(e ended) {
 	s.Helper()
 	s.must(s.node.WaitBoot(s.ctx))
