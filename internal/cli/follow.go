@@ -59,6 +59,13 @@ func (s *session) follow(rep join.Report) (trouble string) {
 	return s.trouble(flag, err)
 }
 
+// overtaken tells whether another run has begun since this one gave the lock
+// back: the status file is that one's now.
+func (s *session) overtaken(rep join.Report) bool {
+	now, err := readStatusFile(s.path)
+	return err == nil && now.PID != rep.PID && now.StartedAt.After(rep.StartedAt)
+}
+
 func (s *session) setKill(kill func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nodejoin/nodejoin/pkg/join"
 )
@@ -50,6 +51,20 @@ func TestAWrongConfigurationIsAFailureToo(t *testing.T) {
 	if rep := decode(t, string(raw)); rep.Reason != join.Usage {
 		t.Errorf("it was told %s", raw)
 	}
+}
+
+// What follows runs without the lock: the next run may have begun, and the file is its own then.
+func TestWhatFollowsTooLongLeavesTheNextRunsStatusFileAlone(t *testing.T) {
+	c := calling(t, running(ending(join.JoinFailed)))
+	next := report("")
+	next.PID, next.StartedAt = 8, next.StartedAt.Add(time.Hour)
+	file := filepath.Join(t.TempDir(), "next.json")
+	must(t, os.WriteFile(file, encode(next), 0o600))
+	c.do("join", "--on-failure", "sleep 0.2; cp "+file+" "+c.statusPath+"; exit 1")
+	if got := decode(t, c.status(t)); got.PID != next.PID {
+		t.Errorf("it says %+v", got)
+	}
+	wantText(t, "standard output", c.stdout.String(), "--on-failure: exit status 1")
 }
 
 func TestWhatFollowsMayFail(t *testing.T) {

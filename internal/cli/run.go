@@ -18,6 +18,7 @@ import (
 type session struct {
 	logs   teller
 	status *statusWriter // nil: none
+	path   string        // of the file that it writes
 	unit   *statusWriter // the line that systemd shows of our unit; nil: we are no unit
 	out    io.Writer
 	json   bool
@@ -58,7 +59,7 @@ func (p *program) call(run library, o *options, given names, warnings []string) 
 		names: given, mask: masked(p.args, p.env), help: o.help, asked: o.asked, patience: p.patience,
 	}
 	if o.statusFile != "" && !o.asked && !o.config.DryRun {
-		s.status = openStatusFile(o.statusFile, s.statusTrouble)
+		s.path, s.status = o.statusFile, openStatusFile(o.statusFile, s.statusTrouble)
 	}
 	s.unit = openUnitStatus()
 	for _, warning := range warnings {
@@ -170,7 +171,7 @@ func (s *session) close(rep join.Report) int {
 	}
 	if trouble := s.follow(rep); trouble != "" {
 		rep.Warnings = append(rep.Warnings, trouble)
-		if s.status != nil && !mistyped {
+		if s.status != nil && !mistyped && !s.overtaken(rep) {
 			s.status.put(encode(rep))
 		}
 	}

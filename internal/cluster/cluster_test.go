@@ -260,6 +260,18 @@ func TestWebPageIsAnAnswerButNoEvidence(t *testing.T) {
 		}
 	}
 	s := newAPIServer(t)
+	for _, contentType := range []string{"text/html", "text/plain"} {
+		for _, seconds := range []string{"3600", "9223372037", "99999999999999999999"} {
+			s.node = func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", contentType)
+				w.Header().Set("Retry-After", seconds)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			if p := s.probe(t, s.ca.pin()); p.RetryAfter < 0 || p.RetryAfter > time.Minute {
+				t.Errorf("%s, Retry-After %s: to be left alone for %s", contentType, seconds, p.RetryAfter)
+			}
+		}
+	}
 	s.Close()
 	if p := s.probe(t, s.ca.pin()); Answered(p.Err) {
 		t.Errorf("nobody answers, but %v", p.Err)

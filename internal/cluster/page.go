@@ -18,7 +18,7 @@ import (
 type PageError struct {
 	Status     string // as in "502 Bad Gateway"
 	Title      string
-	retryAfter time.Duration
+	retryAfter int // seconds
 }
 
 func (e *PageError) Error() string {
@@ -36,14 +36,20 @@ func Answered(err error) bool {
 	return errors.As(err, &page) || errors.As(err, &status)
 }
 
+// longestPause is as long as a server is left alone for its own word: an API
+// server asks for seconds, and whoever stands in its place may ask for an hour,
+// in which its coming up, or a deletion, would go unseen.
+const longestPause = time.Minute
+
 // retryAfter is how long an answer asks to be left alone; 0: it does not.
 func retryAfter(err error) time.Duration {
 	var page *PageError
-	if errors.As(err, &page) {
-		return page.retryAfter
-	}
 	seconds, _ := apierrors.SuggestsClientDelay(err)
-	return time.Duration(seconds) * time.Second
+	if errors.As(err, &page) {
+		seconds = page.retryAfter
+	}
+	most := int(longestPause / time.Second)
+	return time.Duration(min(max(seconds, 0), most)) * time.Second
 }
 
 var title = regexp.MustCompile(`(?i)<title>\s*([^<]{1,80})`)
@@ -59,8 +65,6 @@ func pageIn(response *http.Response) *PageError {
 	if found := title.FindSubmatch(head); found != nil {
 		page.Title = string(found[1])
 	}
-	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
-		page.retryAfter = time.Duration(seconds) * time.Second
-	}
+	page.retryAfter, _ = strconv.Atoi(response.Header.Get("Retry-After"))
 	return page
 }
