@@ -15,7 +15,7 @@ SKIP ?= sign
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test faults mutants snapshot demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants bench snapshot demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ faults: ## Print how each fault ended in the last run of the stories, and refres
 
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
+
+bench: ## Measure nodejoin beside what it replaces, an hour and a half; a row alone: make bench ROW=live (root)
+	cd test && go run ./bench $(ROW)
 
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.
 snapshot: $(TOOLS)/goreleaser $(TOOLS)/syft ## Make what a release is made of into dist/, unsigned

@@ -25,6 +25,7 @@ type NodeOptions struct {
 	CNI         bool          // AddCNI from the start
 	NoRuntime   bool          // containerd is installed but does not run: StartUnit("containerd")
 	KubeletWait time.Duration // RestartSec of the kubelet's unit; 10 s, as in kubeadm's package, if zero
+	Kubelet     []string      // run in place of the kubelet, for a crowd of nodes that one host could not bear
 }
 
 // Node is a machine that could become a Node: kubeadm, kubelet, kubectl and containerd are installed; containerd runs, and
@@ -32,6 +33,7 @@ type NodeOptions struct {
 type Node struct {
 	*Machine
 	kubeletWait time.Duration
+	kubelet     []string
 }
 
 // CRISocket is where a node's containerd listens.
@@ -77,7 +79,7 @@ func (tb *Testbed) Node(ctx context.Context, name string, opts NodeOptions) (*No
 	if err != nil {
 		return nil, fmt.Errorf("making node %s: %w", name, err)
 	}
-	n := &Node{m, opts.KubeletWait}
+	n := &Node{m, opts.KubeletWait, opts.Kubelet}
 	if n.kubeletWait == 0 {
 		n.kubeletWait = 10 * time.Second
 	}
@@ -142,11 +144,14 @@ func (n *Node) prepare(opts NodeOptions) error {
 
 // kubeletUnit is kubeadm's drop-in of kubelet.service. The testbed's own flag comes first, so a test's wins.
 func (n *Node) kubeletUnit() machine.Unit {
-	return machine.Unit{
-		Name: "kubelet.service", Description: "kubelet: The Kubernetes Node Agent",
-		Command: []string{"kubelet", "--cgroup-root=/" + n.cgroup,
+	command := n.kubelet
+	if command == nil {
+		command = []string{"kubelet", "--cgroup-root=/" + n.cgroup,
 			"--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf", "--kubeconfig=/etc/kubernetes/kubelet.conf",
-			"--config=/var/lib/kubelet/config.yaml", "$KUBELET_KUBEADM_ARGS", "$KUBELET_EXTRA_ARGS"},
+			"--config=/var/lib/kubelet/config.yaml", "$KUBELET_KUBEADM_ARGS", "$KUBELET_EXTRA_ARGS"}
+	}
+	return machine.Unit{
+		Name: "kubelet.service", Description: "kubelet: The Kubernetes Node Agent", Command: command,
 		EnvFiles: []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"},
 		Restart:  true, RestartSec: n.kubeletWait, Enabled: true,
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Command is a program to run in the machine.
@@ -24,6 +25,7 @@ type Exit struct {
 	Code   int            // exit status; -1 if a signal ended it
 	Signal syscall.Signal // 0 if it exited by itself
 	MaxRSS int64          // bytes, at its peak
+	CPU    time.Duration  // of it and of the children that it has waited for
 }
 
 // children starts processes and reaps all that are left to process 1. It owns every wait of this process: two waiters
@@ -63,7 +65,8 @@ func (c *children) reap() {
 		if done == nil {
 			continue // an orphan that process 1 inherited
 		}
-		exit := Exit{Code: status.ExitStatus(), MaxRSS: usage.Maxrss * 1024}
+		exit := Exit{Code: status.ExitStatus(), MaxRSS: usage.Maxrss * 1024,
+			CPU: time.Duration(usage.Utime.Nano() + usage.Stime.Nano())}
 		if status.Signaled() {
 			exit.Signal = status.Signal()
 		}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// longest is for how long any contender is waited for.
+const longest = 2 * time.Minute
+
+// late: a fresh control plane 5 to 15 s after the contender's start; seconds from the token's signature to the Node.
+func (b *bench) late() error {
+	const what = "signed to Node"
+	for run := range b.runs {
+		// the same lateness for all contenders of a round
+		lateness := 5*time.Second + rand.N(10*time.Second)
+		for _, who := range []string{limit, ours, bare, shellLoop, installer} {
+			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
+				took, never, err := s.lateJoin(who, lateness)
+				b.add(sample{Row: "late", Contender: who, What: what, Run: run, Value: took, Never: never})
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", who, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) lateJoin(who string, lateness time.Duration) (took float64, never bool, err error) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	token := testbed.NewToken()
+	start := func() error {
+		_, err := s.node.Start(ctx, testbed.Command{Args: s.command(who, token)})
+		return err
+	}
+	if who != limit {
+		if err := start(); err != nil {
+			return 0, false, err
+		}
+	}
+	if err := s.sleep(lateness); err != nil {
+		return 0, false, err
+	}
+	if err := s.cp.Start(ctx); err != nil {
+		return 0, false, err
+	}
+	in, err := nodeNews(ctx, s.cp, s.node.Hostname)
+	if err != nil {
+		return 0, false, err
+	}
+	if _, err := s.cp.Token(ctx, testbed.TokenOptions{Value: token}); err != nil {
+		return 0, false, err
+	}
+	at, err := signed(ctx, s.cp, token)
+	if err != nil {
+		return 0, false, err
+	}
+	if who == limit {
+		if err := start(); err != nil {
+			return 0, false, err
+		}
+	}
+	n, never, err := await(ctx, in, longest, added)
+	return n.at.Sub(at).Seconds(), never, err
+}
+
+// live: the control plane has been there for long; seconds from the contender's start to the Node.
+func (b *bench) live() error {
+	return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
+		if err := s.cp.Start(b.ctx); err != nil {
+			return err
+		}
+		token, err := s.cp.ReadyToken(b.ctx)
+		if err != nil {
+			return err
+		}
+		for run := range b.runs {
+			for i, who := range []string{bare, ours} {
+				took, err := s.liveJoin(who, fmt.Sprintf("n%d-%d", run, i), token)
+				if err != nil {
+					return fmt.Errorf("%s: %w", who, err)
+				}
+				b.add(sample{Row: "live", Contender: who, What: "start to Node", Run: run, Value: took})
+			}
+		}
+		return nil
+	})
+}
+
+func (s *stage) liveJoin(who, name, token string) (took float64, err error) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	node, err := s.newNode(name, testbed.NodeOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer node.PowerOff()
+	in, err := nodeNews(ctx, s.cp, name)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if _, err := node.Start(ctx, testbed.Command{Args: s.command(who, token)}); err != nil {
+		return 0, err
+	}
+	n, never, err := await(ctx, in, longest, added)
+	if never {
+		err = fmt.Errorf("no Node after %s", longest)
+	}
+	return n.at.Sub(began).Seconds(), err
+}
+
+// never is for how long a Node that nobody brings back is waited for.
+const neverAfter = 30 * time.Second
+
+// deleted: the Amazon controller deletes the Node of an instance that EC2 does not list yet; seconds until it is
+// registered again.
+func (b *bench) deleted() error {
+	for run := range max(b.runs/2, 1) {
+		for _, who := range []string{restart, ours, bare, shellLoop, installer} {
+			if run >= max(b.runs/6, 1) && who != restart && who != ours {
+				continue // never is never
+			}
+			node := testbed.NodeOptions{KubeletArgs: []string{"--cloud-provider=external"}}
+			err := b.onStage(testbed.ControlPlaneOptions{}, node, func(s *stage) error {
+				took, never, err := s.comeBack(who)
+				b.add(sample{Row: "deleted", Contender: who, What: "deleted to registered", Run: run, Value: took, Never: never})
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", who, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) comeBack(who string) (took float64, never bool, err error) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	if err := s.cp.Start(ctx); err != nil {
+		return 0, false, err
+	}
+	token, err := s.cp.ReadyToken(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	cloud, err := s.cp.Cloud(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	in, err := nodeNews(ctx, s.cp, s.node.Hostname)
+	if err != nil {
+		return 0, false, err
+	}
+	if _, err := s.node.Start(ctx, testbed.Command{Args: s.command(who, token)}); err != nil {
+		return 0, false, err
+	}
+	gone, late, err := await(ctx, in, longest, deleted)
+	if err != nil || late {
+		return 0, late, err
+	}
+	cloud.Know(s.node) // from now on it may stay
+	if who == restart {
+		if _, err := s.node.Start(ctx, testbed.Command{Args: []string{"systemctl", "restart", "kubelet"}}); err != nil {
+			return 0, false, err
+		}
+	}
+	back, never, err := await(ctx, in, neverAfter, added)
+	return back.at.Sub(gone.at).Seconds(), never, err
+}
+
+// reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is a member.
+func (b *bench) reset() error {
+	for run := range max(b.runs/6, 1) {
+		for _, who := range []string{ours, shellLoop, installer} {
+			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
+				took, failed, never, err := s.resetReady(who)
+				b.add(sample{Row: "reset", Contender: who, What: "seconds", Run: run, Value: took, Never: never})
+				b.add(sample{Row: "reset", Contender: who, What: "failed joins", Run: run, Value: float64(failed)})
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", who, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) resetReady(who string) (took float64, failed int, never bool, err error) {
+	if err := s.cp.Start(s.ctx); err != nil {
+		return 0, 0, false, err
+	}
+	token, err := s.cp.ReadyToken(s.ctx)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	if _, err := s.node.Run(s.ctx, s.command(bare, token)...); err != nil {
+		return 0, 0, false, err
+	}
+	if _, err := s.cp.WaitNode(s.ctx, s.node.Hostname, testbed.Ready); err != nil {
+		return 0, 0, false, err
+	}
+	const dir = "--cri-socket " + testbed.CRISocket
+	args := s.command(who, token)
+	switch who {
+	case ours:
+		args = append(args, "--reset=always")
+	case shellLoop: // in the form that heeds kubeadm's exit status: the other sees the old Node and stops at once
+		args = []string{"sh", "-c", fmt.Sprintf("kubeadm reset -f %s; until %s; do kubeadm reset -f %s; sleep 4; done", dir, strings.Join(s.command(bare, token), " "), dir)}
+	case installer:
+		args = []string{"sh", "-c", fmt.Sprintf("kubeadm reset -f %s; exec %s", dir, strings.Join(args, " "))}
+	}
+	before := s.node.KubeadmCount("join")
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(s.ctx, 2*longest)
+	defer cancel()
+	p, err := s.node.Start(ctx, testbed.Command{Args: args})
+	if err != nil {
+		return 0, 0, false, err
+	}
+	exit := p.Wait()
+	if s.ctx.Err() != nil {
+		return 0, 0, false, context.Cause(s.ctx)
+	}
+	failed = s.node.KubeadmCount("join") - before
+	if exit.Code == 0 {
+		failed--
+	}
+	return time.Since(began).Seconds(), failed, exit.Code != 0, nil
+}

@@ -1,0 +1,267 @@
+// Command kubeadm stands in for kubeadm and the kubelet in a storm of hundreds of joins on one host, which the real ones
+// would not let it survive. What it does over the network is real: it waits for a signed cluster-info as kubeadm does,
+// asks for the Node with the token, gets a certificate by a CertificateSigningRequest, and registers the Node with it.
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	certificates "k8s.io/api/certificates/v1"
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return errors.New("no command")
+	}
+	switch args[0] {
+	case "version":
+		fmt.Println("v1.37.2")
+	case "reset":
+		for _, path := range []string{kubeletConf, certificate, caCert} {
+			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+				return err
+			}
+		}
+	case "join":
+		t, err := target(args[1:])
+		if err != nil {
+			return err
+		}
+		return t.join(context.Background())
+	}
+	return nil
+}
+
+const (
+	kubeletConf = "/etc/kubernetes/kubelet.conf"
+	certificate = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	caCert      = "/etc/kubernetes/pki/ca.crt"
+)
+
+// joining is what one join needs to know.
+type joining struct {
+	endpoint, token, name string
+	ca                    []byte
+	server                string
+}
+
+// target reads `join --config FILE`, as nodejoin calls it, or `join ENDPOINT --token TOKEN ...`, as people do.
+func target(args []string) (*joining, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	j := &joining{name: name}
+	if i := slices.Index(args, "--config"); i < 0 {
+		j.endpoint, j.token = args[0], args[slices.Index(args, "--token")+1]
+		return j, nil
+	} else if raw, err := os.ReadFile(args[i+1]); err != nil {
+		return nil, err
+	} else {
+		var config struct {
+			Discovery struct {
+				BootstrapToken struct{ Token, APIServerEndpoint string }
+			}
+			NodeRegistration struct{ Name string }
+		}
+		if err := yaml.Unmarshal(raw, &config); err != nil {
+			return nil, err
+		}
+		j.endpoint, j.token = config.Discovery.BootstrapToken.APIServerEndpoint, config.Discovery.BootstrapToken.Token
+		if config.NodeRegistration.Name != "" {
+			j.name = config.NodeRegistration.Name
+		}
+	}
+	return j, nil
+}
+
+const discoveryPoll = 5 * time.Second // kubeadm's
+
+func (j *joining) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	if err := j.discover(ctx); err != nil {
+		return err
+	}
+	client, err := j.client(rest.Config{BearerToken: j.token})
+	if err != nil {
+		return err
+	}
+	node, err := client.CoreV1().Nodes().Get(ctx, j.name, meta.GetOptions{})
+	if err == nil {
+		for _, c := range node.Status.Conditions {
+			if c.Type == core.NodeReady && c.Status == core.ConditionTrue {
+				return fmt.Errorf("a Node with name %q and status \"Ready\" already exists in the cluster", j.name)
+			}
+		}
+	} else if !apierrors.IsNotFound(err) {
+		return err
+	}
+	for _, name := range []string{"kubeadm-config", "kubelet-config", "kube-proxy"} {
+		if _, err := client.CoreV1().ConfigMaps(meta.NamespaceSystem).Get(ctx, name, meta.GetOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	pair, err := j.certificate(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := j.write(pair); err != nil {
+		return err
+	}
+	return j.register(ctx, pair)
+}
+
+func (j *joining) discover(ctx context.Context) error {
+	anonymous, err := kubernetes.NewForConfig(&rest.Config{
+		Host: "https://" + j.endpoint, UserAgent: "kubeadm", Timeout: 10 * time.Second, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+	})
+	if err != nil {
+		return err
+	}
+	id, _, _ := strings.Cut(j.token, ".")
+	for {
+		info, err := anonymous.CoreV1().ConfigMaps(meta.NamespacePublic).Get(ctx, "cluster-info", meta.GetOptions{})
+		if err == nil && info.Data["jws-kubeconfig-"+id] != "" {
+			config, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
+			if err != nil {
+				return err
+			}
+			for _, c := range config.Clusters {
+				j.ca, j.server = c.CertificateAuthorityData, c.Server
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(discoveryPoll):
+		}
+	}
+}
+
+func (j *joining) client(config rest.Config) (*kubernetes.Clientset, error) {
+	config.Host, config.UserAgent, config.TLSClientConfig.CAData = j.server, "kubeadm", j.ca
+	return kubernetes.NewForConfig(&config)
+}
+
+func (j *joining) user() string { return "system:node:" + j.name }
+
+// certificate gets the kubelet's, certificate and key in one PEM.
+func (j *joining) certificate(ctx context.Context, client *kubernetes.Clientset) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	subject := pkix.Name{CommonName: j.user(), Organization: []string{"system:nodes"}}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, key)
+	if err != nil {
+		return nil, err
+	}
+	csrs := client.CertificatesV1().CertificateSigningRequests()
+	csr, err := csrs.Create(ctx, &certificates.CertificateSigningRequest{
+		ObjectMeta: meta.ObjectMeta{GenerateName: "csr-"},
+		Spec: certificates.CertificateSigningRequestSpec{
+			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), SignerName: certificates.KubeAPIServerClientKubeletSignerName,
+			Usages: []certificates.KeyUsage{certificates.UsageDigitalSignature, certificates.UsageClientAuth},
+		},
+	}, meta.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("requesting a certificate: %w", err)
+	}
+	news, err := csrs.Watch(ctx, meta.ListOptions{FieldSelector: "metadata.name=" + csr.Name})
+	if err != nil {
+		return nil, fmt.Errorf("watching the request: %w", err)
+	}
+	defer news.Stop()
+	for e := range news.ResultChan() {
+		if got, ok := e.Object.(*certificates.CertificateSigningRequest); ok && len(got.Status.Certificate) > 0 {
+			raw, err := x509.MarshalECPrivateKey(key)
+			if err != nil {
+				return nil, err
+			}
+			return append(got.Status.Certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})...), nil
+		}
+	}
+	return nil, errors.New("the watch of the request broke")
+}
+
+// write leaves the files that kubeadm and the kubelet would, in their order.
+func (j *joining) write(pair []byte) error {
+	conf := fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: default, cluster: {server: %q, certificate-authority: %s}}]
+users: [{name: default, user: {client-certificate: %s, client-key: %s}}]
+contexts: [{name: default, context: {cluster: default, user: default}}]
+current-context: default
+`, j.server, caCert, certificate, certificate)
+	for _, f := range []struct {
+		path string
+		text []byte
+	}{{caCert, j.ca}, {kubeletConf, []byte(conf)}, {certificate, pair}} {
+		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(f.path+".new", f.text, 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(f.path+".new", f.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *joining) register(ctx context.Context, pair []byte) error {
+	client, err := j.client(rest.Config{TLSClientConfig: rest.TLSClientConfig{CertData: pair, KeyData: pair}})
+	if err != nil {
+		return err
+	}
+	var ids [2]string
+	for i, path := range []string{"/proc/sys/kernel/random/boot_id", "/etc/machine-id"} {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		ids[i] = strings.TrimSpace(string(raw))
+	}
+	now := meta.Now()
+	node := &core.Node{
+		ObjectMeta: meta.ObjectMeta{Name: j.name, Labels: map[string]string{"kubernetes.io/hostname": j.name}},
+		Status: core.NodeStatus{
+			NodeInfo:   core.NodeSystemInfo{BootID: ids[0], MachineID: ids[1]},
+			Conditions: []core.NodeCondition{{Type: core.NodeReady, Status: core.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: now, LastTransitionTime: now}},
+		},
+	}
+	if _, err := client.CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err != nil {
+		return fmt.Errorf("registering the Node: %w", err)
+	}
+	return nil
+}
