@@ -30,7 +30,8 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 			return cluster.Probe{}, r.giveUp(err)
 		}
 		if r.unread && r.token == "" {
-			r.wait(Error{Reason: JoinFailed, Message: "the token could not be read yet", Err: r.lastErr})
+			r.wait(Error{Reason: JoinFailed, Message: "the token could not be read yet", Err: r.lastErr,
+				Hint: "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)})
 			if err := r.sleep(ctx, probeSilent); err != nil {
 				return cluster.Probe{}, err
 			}
