@@ -31,7 +31,7 @@ var outcomes = map[join.Reason]outcome{
 	join.WrongCluster:      {4, "the cluster is not the one that was asked for; this is never retried"},
 	join.TokenRejected:     {5, "the API server refuses the token"},
 	join.Unreachable:       {6, "the API server never answered usefully"},
-	join.JoinFailed:        {7, "the API server answered, but this Node did not come, or did not stay"},
+	join.JoinFailed:        {7, "this Node did not come, or did not stay, in the time there was"},
 	join.KeepsBeingDeleted: {8, "the cluster deletes this Node again and again"},
 	join.NameTaken:         {9, "another live machine holds this Node name"},
 	join.Refused:           {10, "it would destroy something"},

@@ -30,8 +30,7 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 			return cluster.Probe{}, r.giveUp(err)
 		}
 		if r.unread && r.token == "" {
-			r.wait(Error{Reason: JoinFailed, Message: "the token could not be read yet", Err: r.lastErr,
-				Hint: "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)})
+			r.wait(Error{Reason: JoinFailed, Message: "the token could not be read yet", Err: r.lastErr, Hint: r.tokenHint()})
 			if err := r.sleep(ctx, probeSilent); err != nil {
 				return cluster.Probe{}, err
 			}
@@ -242,7 +241,7 @@ func (r *run) readToken(ctx context.Context, refused bool) error {
 	}
 	r.fetched = time.Now()
 	before := r.obstacle
-	r.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered"}
+	r.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered", Hint: r.tokenHint()}
 	token, err := r.w.Token(ctx)
 	if ctx.Err() == nil {
 		r.obstacle = before
@@ -261,6 +260,13 @@ func (r *run) readToken(ctx context.Context, refused bool) error {
 	}
 	r.token, r.unread = token, false
 	return nil
+}
+
+func (r *run) tokenHint() string {
+	if r.Token.Command == "" {
+		return ""
+	}
+	return "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)
 }
 
 func (r *run) bearer(token string) string {

@@ -110,9 +110,9 @@ func (r *run) warnKept(s cluster.Sighting) {
 
 // awaitInstance asks the metadata service. On a machine that is not EC2's it
 // is known within a second that there is none; on an instance that boots just
-// now it may be late. A nil instance goes without.
+// now it may be late, and is waited for as the API server is: a service that
+// ended here would not be started again. A nil instance goes without.
 func (r *run) awaitInstance(ctx context.Context) (*ec2.Instance, error) {
-	began := time.Now()
 	for {
 		instance, err := r.w.Instance(ctx)
 		if err == nil {
@@ -121,15 +121,16 @@ func (r *run) awaitInstance(ctx context.Context) (*ec2.Instance, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		silent := Error{Reason: HostUnfit, Message: "this is an EC2 instance, but its metadata service does not answer", Err: err,
+		silent := Error{Reason: JoinFailed, Message: "this is an EC2 instance, but its metadata service does not answer", Err: err,
 			Hint: "is it on (`aws ec2 modify-instance-metadata-options --http-endpoint enabled`)? Without it give --node-name NAME and --provider-id aws:///ZONE/INSTANCE"}
 		switch expected := r.w.OnEC2(); {
-		case expected && !errors.Is(err, ec2.ErrOff) && time.Since(began) < namePatience:
+		case expected && !errors.Is(err, ec2.ErrOff):
 			r.wait(silent)
 			if err := r.sleep(ctx, probeSilent); err != nil {
 				return nil, err
 			}
 		case expected:
+			silent.Reason = HostUnfit
 			return nil, &silent
 		case r.NodeNameFrom == FromEC2:
 			return nil, &Error{Reason: HostUnfit, Message: "--node-name-from ec2: this machine is not an EC2 instance", Err: err,

@@ -103,12 +103,12 @@ func TestLateMetadataServiceOfAnInstanceIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestInstanceWithoutMetadataServiceIsUnfitForWhatWasAsked(t *testing.T) {
-	simulate(t, autoID, func(s *sim, start func() (Report, error)) {
+func TestInstanceWithoutMetadataServiceIsWaitedForAndToldOf(t *testing.T) {
+	simulate(t, func(c *Config) { autoID(c); c.Timeout = 20 * time.Minute }, func(s *sim, start func() (Report, error)) {
 		s.ec2, s.imds = true, errNoAnswer
 		r, err := start()
-		wanted{reason: HostUnfit}.check(t, r, err)
-		took(t, r, namePatience, namePatience+2*time.Second)
+		wanted{reason: JoinFailed}.check(t, r, err)
+		took(t, r, 20*time.Minute, 20*time.Minute)
 		if !strings.Contains(r.Hint, "--http-endpoint enabled") || !strings.Contains(r.Hint, "--provider-id aws:///ZONE/INSTANCE") {
 			t.Errorf("hint %q", r.Hint)
 		}

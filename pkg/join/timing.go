@@ -26,9 +26,9 @@ const (
 	// may be caught between a token's re-creation and its new signature.
 	signatureAgain = 5 * time.Second
 
-	// namePatience is for how long what names the Node may be silent: an
-	// instance's metadata service, and a name server, answer some seconds after
-	// the network is up.
+	// namePatience is for how long the machine may be without the name that it
+	// is to be called by: a name server answers some seconds after the network
+	// is up.
 	namePatience = 30 * time.Second
 
 	// clockPatience is how far two clocks may differ without harm: Kubernetes
