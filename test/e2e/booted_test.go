@@ -35,7 +35,7 @@ func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 	}
 	s.must(s.node.Install(nodejoin, "/usr/bin/nodejoin", 0o755))
 	c := watch(s.node)
-	c.sources = []string{tokenFile}
+	c.sources = []string{tokenFile, "/etc/nodejoin/token", "/run/credentials/nodejoin.service/token"} // the unit's, and systemd's copy
 	t.Cleanup(func() {
 		leaks := c.end()
 		if strings.Contains(s.node.Console(), testbed.TokenMark) {
