@@ -29,17 +29,25 @@ type console struct {
 // at runs a command line at a terminal of its own: what is typed there reaches it, and so does a hangup.
 func (s *story) at(width, height int, args ...string) *console {
 	s.Helper()
+	before := s.reported()
+	c := s.terminal(width, height, func(cmd testbed.Command) *running { return s.startAs(s.node, cmd) }, args...)
+	c.before = before
+	return c
+}
+
+// terminal runs a command line at a terminal of its own, wherever start starts it.
+func (s *story) terminal(width, height int, start func(testbed.Command) *running, args ...string) *console {
+	s.Helper()
 	tty, slave, err := pty.Open()
 	s.must(err)
 	defer slave.Close()
 	s.must(pty.Setsize(tty, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}))
-	before := s.reported()
-	p := s.startAs(s.node, testbed.Command{
+	p := start(testbed.Command{
 		Args:       slices.Concat([]string{"sh", "-c", `exec 0<&1; exec setsid --ctty --wait "$@"`, "sh"}, args),
 		Env:        []string{"TERM=xterm-256color"},
 		StdoutFile: slave, StderrFile: slave,
 	})
-	c := &console{running: p, tty: tty, before: before, screen: vt10x.New(vt10x.WithSize(width, height))}
+	c := &console{running: p, tty: tty, screen: vt10x.New(vt10x.WithSize(width, height))}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
