@@ -12,7 +12,7 @@ import (
 
 // Every byte goes through the real ssh, sshd and bash, as when a person works on a server.
 func TestAPersonOverSSHTypesTheLineReadsTheViewAndGetsThePromptBack(t *testing.T) {
-	s := tellBooted(t, testbed.BootedOptions{CNI: true})
+	s := tellBooted(t, testbed.BootedOptions{})
 	s.must(s.node.Boot(s.ctx))
 	s.must(s.node.WaitBoot(s.ctx))
 	s.token = testbed.NewToken()
@@ -59,7 +59,7 @@ func TestAPersonOverSSHTypesTheLineReadsTheViewAndGetsThePromptBack(t *testing.T
 	t.Log("the same line again, to the end")
 	c.types(strings.Join(s.args("--hold", "8s"), " ") + "\r")
 	c.shows("…  hold ", "more at most")
-	c.shows(`Joined: Node "b1" is `, "  node:        b1 (UID ", "  took: ")
+	c.shows(`Joined: Node "b1" is registered and has stayed for `, "  node:        b1 (UID ", "  took: ")
 	e := s.ended(0, "Joined").counts(1, 0, 0, 0)
 	c.shows("(UID " + e.report.Node.UID + ")")
 	prompt(0)
