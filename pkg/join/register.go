@@ -122,7 +122,7 @@ func (r *run) awaitInstance(ctx context.Context) (*ec2.Instance, error) {
 			return nil, context.Cause(ctx)
 		}
 		silent := Error{Reason: JoinFailed, Message: "this is an EC2 instance, but its metadata service does not answer", Err: err,
-			Hint: "is it on (`aws ec2 modify-instance-metadata-options --http-endpoint enabled`)? Without it give --node-name NAME and --provider-id aws:///ZONE/INSTANCE"}
+			Hint: "is it on (`aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled`)? Without it give --node-name NAME and --provider-id aws:///ZONE/INSTANCE"}
 		switch expected := r.w.OnEC2(); {
 		case expected && !errors.Is(err, ec2.ErrOff):
 			r.wait(silent)

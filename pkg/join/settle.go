@@ -203,7 +203,7 @@ func (s *settling) deleted(uid string) error {
 // deletionHint names who usually deletes Nodes, and what to compare.
 func (s *settling) deletionHint() string {
 	hostname, _ := os.Hostname()
-	const who = "a cloud controller deletes Nodes that its cloud does not list (kubectl get events -A | grep DeletingNode): "
+	const who = "a cloud controller deletes Nodes that its cloud does not list (`kubectl get events -A | grep DeletingNode`): "
 	if i := s.knownInstance(); i != nil {
 		why := "so EC2's API does not list the instance yet"
 		switch {
