@@ -116,3 +116,21 @@ func TestTokenCommandThatNeverWorksEndsWithARemedy(t *testing.T) {
 		}
 	})
 }
+
+// The endpoint becomes another cluster's while the kubelet is refused: its opinion is none, and our Node is not its to tell of.
+func TestSecondOpinionIsNotAnotherClusters(t *testing.T) {
+	var w *askedWorld
+	simulateWorld(t, func(c *Config) { c.Timeout, c.Hold = 5*time.Minute, 0 },
+		func(s *sim) world { w = &askedWorld{sim: s}; return w },
+		func(s *sim) {
+			s.joined()
+			s.refuses = true
+			s.after(4*time.Second, func() { s.stranger = true })
+		},
+		func(r Report, err error) {
+			wanted{reason: Refused}.check(t, r, err)
+			if w.shown > 1 { // once before it became another's
+				t.Errorf("the token was shown %d times", w.shown)
+			}
+		})
+}

@@ -51,7 +51,7 @@ var mutants = []mutant{
 	{"9", "the hard stop after the polite one", "internal/child/child.go", "{syscall.SIGKILL, unkillable}}", "{syscall.SIGTERM, unkillable}}"},
 	{"9", "giving up on what cannot be killed", "internal/child/child.go", "unkillable = 4 * time.Second", "unkillable = 30 * time.Second"},
 	{"9", "starting nothing beside what cannot be killed", "internal/child/child.go", "if err := alone(c.Path); err != nil {", "if err := alone(c.Path); err != nil && false {"},
-	{"10", "taking nodejoin's variables from children", "internal/child/child.go", `if !strings.HasPrefix(kv, "NODEJOIN_") {`, `if !strings.HasPrefix(kv, "NODEJOIN_") || true {`},
+	{"10", "taking nodejoin's variables from children", "internal/child/child.go", `if !strings.HasPrefix(kv, "NODEJOIN_") &&`, `if true &&`},
 	{"10", "redacting the error that leaves", "pkg/join/outcome.go", "clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}", "clean.Err = e.Err"},
 	{"10", "proof before the token is shown for a second opinion", "pkg/join/rungs.go", "if said.stranger = !cluster.SameCA(s.creds.CA, proof.CA); said.stranger {", "if said.stranger {"},
 	{"11", "reading the token again", "pkg/join/discover.go", "if !r.fetched.IsZero() && (!refused && !r.unread || time.Since(r.fetched) < tokenEvery) {", "if !r.fetched.IsZero() {"},
