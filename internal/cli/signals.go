@@ -23,8 +23,9 @@ func (s *session) heed(signals <-chan os.Signal, cancel context.CancelCauseFunc,
 	case got := <-signals:
 		first.signal, _ = got.(syscall.Signal)
 	}
-	cancel(first)
+	// said first, or a run that ends at once would be over before it; the log holds nobody up
 	s.logs.say(fmt.Sprintf("%v: stopping", first), "a second one ends nodejoin at once")
+	cancel(first)
 	select {
 	case <-over:
 	case <-signals:
