@@ -75,7 +75,7 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.DryRun, "dry-run", false, "tell what would be done and why, and touch nothing")
 	f.StringVar(&c.Kubeadm, "kubeadm", c.Kubeadm, "`path` or name of kubeadm")
 	f.StringVar(&o.onSuccess, "on-success", "", "run `command` with sh -c after a success, for up to a minute, with the JSON report on its standard input")
-	f.StringVar(&o.onFailure, "on-failure", "", "`command` for the same after a failure, a signal's too, but not if another nodejoin is at work (exit status 11)")
+	f.StringVar(&o.onFailure, "on-failure", "", "`command` for the same after a failure, a signal's too, but not if another nodejoin is at work (exit status 11) or the flags cannot be read")
 	o.statusFileFlag(f)
 }
 
