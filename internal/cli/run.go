@@ -163,21 +163,17 @@ func (s *session) close(rep join.Report) int {
 	s.mu.Unlock()
 
 	mistyped := rep.Reason == join.Usage && !ran
-	if s.status != nil {
-		// The file is of the nodejoin that holds the lock, and tells of runs; but what this very run wrote must not go on saying that it runs.
-		if rep.Reason != join.Locked && !mistyped {
-			s.status.put(encode(rep))
-		}
+	// The file is of the nodejoin that holds the lock, and tells of runs; but what this very run wrote must not go on saying that it runs.
+	if rep.Reason != join.Locked && !mistyped {
+		s.status.put(encode(rep))
 	}
 	if trouble := s.follow(rep); trouble != "" {
 		rep.Warnings = append(rep.Warnings, trouble)
-		if s.status != nil && !mistyped && !s.overtaken(rep) {
+		if !mistyped && !s.overtaken(rep) {
 			s.status.put(encode(rep))
 		}
 	}
-	if s.status != nil {
-		s.status.close(s.patience)
-	}
+	s.status.close(s.patience)
 	s.unit.put(statusLine(rep))
 	s.unit.close(s.patience)
 	switch {

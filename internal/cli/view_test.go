@@ -36,6 +36,23 @@ func (s *screen) Write(p []byte) (int, error) {
 	return s.term.Write(p)
 }
 
+// follow shows what a terminal prints until it is gone; the channel is closed then.
+func (s *screen) follow(terminal *os.File) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(buffer)
+			_, _ = s.Write(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return gone
+}
+
 // lines are what can be read on it, without what is empty at the end.
 func (s *screen) lines() []string {
 	s.mu.Lock()
@@ -282,18 +299,7 @@ func onScreen(t *testing.T, script string, env []string, args ...string) (*proce
 	terminal, err := pty.StartWithSize(p.Cmd, &pty.Winsize{Rows: 24, Cols: 100})
 	must(t, err)
 	s := newScreen(100, 24)
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := terminal.Read(buffer)
-			_, _ = s.Write(buffer[:n])
-			if err != nil {
-				return
-			}
-		}
-	}()
+	read := s.follow(terminal)
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
 		_ = terminal.Close()
@@ -475,18 +481,7 @@ func TestAfterCtrlZItIsDrawnBelow(t *testing.T) {
 	terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: 100})
 	must(t, err)
 	s := newScreen(100, 24)
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := terminal.Read(buffer)
-			_, _ = s.Write(buffer[:n])
-			if err != nil {
-				return
-			}
-		}
-	}()
+	read := s.follow(terminal)
 	t.Cleanup(func() {
 		_ = command.Process.Kill()
 		_ = command.Wait()

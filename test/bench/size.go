@@ -27,8 +27,12 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
+	names, err := b.packageNames()
+	if err != nil {
+		return err
+	}
 	for _, m := range modules {
-		without, err := b.without(m)
+		without, err := b.without(m, names)
 		if err != nil {
 			return fmt.Errorf("without %s: %w", m.Path, err)
 		}
@@ -83,14 +87,14 @@ func (b *bench) usedModules() (map[string]bool, error) {
 }
 
 // without is the size of a nodejoin whose module m does nothing.
-func (b *bench) without(m module) (int64, error) {
+func (b *bench) without(m module, names map[string]string) (int64, error) {
 	dir, err := os.MkdirTemp(b.dir, "without-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
 	hollow := filepath.Join(dir, "module")
-	if err := b.hollow(m, hollow); err != nil {
+	if err := m.hollow(hollow, names); err != nil {
 		return 0, err
 	}
 	modfile := filepath.Join(dir, "go.mod")
@@ -120,11 +124,7 @@ func (b *bench) without(m module) (int64, error) {
 }
 
 // hollow copies a module with empty functions.
-func (b *bench) hollow(m module, to string) error {
-	names, err := b.packageNames()
-	if err != nil {
-		return err
-	}
+func (m module) hollow(to string, names map[string]string) error {
 	return filepath.WalkDir(m.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -208,8 +208,9 @@ func emptied(path string, raw []byte, names map[string]string) ([]byte, error) {
 			name = spec.Name.Name
 		}
 		if name != "." && !used[name] {
-			spec.Name = ast.NewIdent("_")
-			if imported != "unsafe" && imported != "embed" {
+			if imported == "unsafe" || imported == "embed" { // a directive may need it
+				spec.Name = ast.NewIdent("_")
+			} else {
 				drop(file, spec)
 			}
 		}
@@ -221,6 +222,7 @@ func emptied(path string, raw []byte, names map[string]string) ([]byte, error) {
 	return []byte(out.String()), nil
 }
 
+// drop takes an import away; a declaration without any is legal.
 func drop(file *ast.File, spec *ast.ImportSpec) {
 	for _, d := range file.Decls {
 		g, ok := d.(*ast.GenDecl)
@@ -234,7 +236,6 @@ func drop(file *ast.File, spec *ast.ImportSpec) {
 			}
 		}
 	}
-	// an empty import declaration is legal
 }
 
 func outside(comments []*ast.CommentGroup, body *ast.BlockStmt) []*ast.CommentGroup {
