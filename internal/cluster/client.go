@@ -106,7 +106,10 @@ func verifying(ca []byte) (*tls.Config, error) {
 }
 
 func newClient(server string, tlsConfig *tls.Config, token string) (*Client, error) {
-	transport := newTransport(tlsConfig)
+	return newClientOver(newTransport(tlsConfig), server, token)
+}
+
+func newClientOver(transport *http.Transport, server, token string) (*Client, error) {
 	c := &Client{Server: server, clock: &clock{RoundTripper: transport}, close: transport.CloseIdleConnections}
 	var err error
 	if c.core, err = restClient(server, c.clock, token, "/api", corev1.SchemeGroupVersion); err != nil {

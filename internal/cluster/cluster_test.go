@@ -11,7 +11,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -20,6 +22,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,6 +103,8 @@ type apiServer struct {
 	node     http.HandlerFunc
 	mu       sync.Mutex
 	requests []string // path and Authorization header
+
+	connections atomic.Int32
 }
 
 func newAPIServer(t *testing.T) *apiServer {
@@ -110,6 +116,12 @@ func newAPIServer(t *testing.T) *apiServer {
 		t.Fatal(err)
 	}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.EnableHTTP2 = true
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.connections.Add(1)
+		}
+	}
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -133,6 +145,9 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r.URL.Path+" "+r.Header.Get("Authorization"))
 	s.mu.Unlock()
+	if r.ProtoMajor == 2 && r.Header.Get("Authorization") == "" && len(r.TLS.PeerCertificates) == 0 {
+		w.Header().Set("Connection", "close") // k8s.io/apiserver/pkg/endpoints/filters/authentication.go
+	}
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/cluster-info") && s.info == nil:
 		status(w, http.StatusForbidden, metav1.StatusReasonForbidden, "cluster-info", "configmaps")
@@ -240,6 +255,115 @@ func TestProbeVerdicts(t *testing.T) {
 				t.Errorf("server saw the token: %t, requests %q", !c.token, s.requests)
 			}
 		})
+	}
+}
+
+// Hundreds of nodes wait for one signer: each asks for cluster-info, and shows the token once only.
+func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
+	s := newAPIServer(t)
+	signed := s.info
+	s.info = map[string]string{"kubeconfig": signed["kubeconfig"]}
+	d, err := NewDiscoverer(Source{Endpoint: s.endpoint(), Pins: []string{s.ca.pin()}, NodeName: "w1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	shown := func() int { return strings.Count(strings.Join(s.requests, "\n"), tokenSecret) }
+	s.node = func(w http.ResponseWriter, r *http.Request) {
+		status(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "", "")
+	}
+	for range 5 {
+		if p := d.Probe(t.Context(), token, token); p.Verdict != Unsigned || p.Node.Answer != Unauthorized {
+			t.Errorf("verdict %d, the Node %s: the last answer is to stand", p.Verdict, p.Node.Answer)
+		}
+	}
+	if shown() != 1 {
+		t.Errorf("the token was shown %d times: %q", shown(), s.requests)
+	}
+	d.Probe(t.Context(), token, "abcdef.another89abcdef0")
+	s.node, s.info = absentNode, signed
+	if p := d.Probe(t.Context(), token, token); p.Verdict != Proven || p.Node.Answer != Absent {
+		t.Errorf("signed: verdict %d, the Node %s: it is to be asked for at once", p.Verdict, p.Node.Answer)
+	}
+	if last := s.requests[len(s.requests)-3]; !strings.Contains(last, "another") {
+		t.Errorf("another token was not shown at once: %q", s.requests)
+	}
+}
+
+func TestProbesShareAConnectionUntilAnotherServerIsToBeAsked(t *testing.T) {
+	s := newAPIServer(t)
+	s.info = nil
+	d, err := NewDiscoverer(Source{Endpoint: s.endpoint(), NodeName: "w1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, want := range []int32{1, 2} {
+		for range 5 {
+			if p := d.Probe(t.Context(), token, token); p.Verdict != NotServed {
+				t.Fatalf("verdict %d: %v", p.Verdict, p.Err)
+			}
+		}
+		if made := s.connections.Load(); made != want {
+			t.Errorf("%d connections, wanted %d", made, want)
+		}
+		d.dialed = time.Now().Add(-otherServer - time.Second)
+	}
+}
+
+// While nobody answers a probe is a connection and no more; the one that succeeds is what the request goes over.
+func TestServerIsKnockedAtUntilItOpens(t *testing.T) {
+	s := newAPIServer(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	d, err := NewDiscoverer(Source{Endpoint: addr, NodeName: "w1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for range 2 {
+		if p := d.Probe(t.Context(), token, token); p.Verdict != Unreachable || !errors.Is(p.Err, syscall.ECONNREFUSED) {
+			t.Errorf("verdict %d: %v", p.Verdict, p.Err)
+		}
+	}
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatalf("somebody else has taken the port: %v", err)
+	}
+	accepted := make(chan struct{}, 10)
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- struct{}{}
+			out, err := net.Dial("tcp", s.endpoint())
+			if err != nil {
+				return
+			}
+			go io.Copy(out, in)
+			go io.Copy(in, out)
+		}
+	}()
+	defer l.Close()
+	if p := d.Probe(t.Context(), token, token); p.Verdict != Proven {
+		t.Errorf("verdict %d: %v", p.Verdict, p.Err)
+	}
+	// cluster-info names the server itself, so only the anonymous connection came this way
+	if len(accepted) != 1 {
+		t.Errorf("%d connections", len(accepted))
+	}
+	l.Close()
+	s.CloseClientConnections()
+	d.anon.Close()
+	for range 2 {
+		if p := d.Probe(t.Context(), token, token); p.Verdict != Unreachable {
+			t.Errorf("gone again: verdict %d: %v", p.Verdict, p.Err)
+		}
 	}
 }
 

@@ -79,11 +79,26 @@ type Discoverer struct {
 	source Source
 	name   atomic.Pointer[string] // of the Node to ask for
 	anon   *Client
+	door   *door                               // of its server
+	hears  bool                                // its last request was answered: a connection is kept
+	dialed time.Time                           // when it was last made to make a new one
 	peer   atomic.Pointer[[]*x509.Certificate] // shown by the last connection that anon made; a dial outlives its request
 
 	proven *Client // with the token, to a proven server
 	key    string  // what proven was made from
+
+	unsigned Sighting  // what came of showing the token though cluster-info was not signed for it,
+	asked    time.Time // and when
 }
+
+// otherServer is for how long a connection is kept. Behind a load balancer it
+// stays with one API server, which may be the one that never gets well.
+const otherServer = 10 * time.Second
+
+// unsignedAgain is when a token that cluster-info is not signed for is shown
+// again. A late signer is all that is behind it as a rule, and a crowd of nodes
+// is waiting for it; a wrong token is known by its answers over a minute.
+const unsignedAgain = 5 * time.Second
 
 // NewDiscoverer makes no connection yet.
 func NewDiscoverer(source Source) (*Discoverer, error) {
@@ -95,14 +110,21 @@ func NewDiscoverer(source Source) (*Discoverer, error) {
 	var err error
 	// Nothing secret goes over this connection; what it brings is believed
 	// only once pin or signature have proven it.
-	d.anon, err = newClient("https://"+source.Endpoint, &tls.Config{
+	transport := newTransport(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			d.peer.Store(&state.PeerCertificates)
 			return nil
 		},
-	}, "")
+	})
+	// An API server ends an anonymous HTTP/2 connection after one request
+	// (feature UnauthenticatedHTTP2DOSMitigation, Kubernetes 1.29), so that each
+	// probe would cost it a handshake. HTTP/1.1 it keeps.
+	transport.ForceAttemptHTTP2 = false
+	d.door = newDoor(source.Endpoint)
+	transport.DialContext = d.door.DialContext
+	d.anon, err = newClientOver(transport, "https://"+source.Endpoint, "")
 	return d, err
 }
 
@@ -114,6 +136,7 @@ func (d *Discoverer) SetNodeName(name string) { d.name.Store(&name) }
 func (d *Discoverer) Close() {
 	if d.anon != nil {
 		d.anon.Close()
+		d.door.Close()
 	}
 	if d.proven != nil {
 		d.proven.Close()
@@ -126,6 +149,10 @@ func (d *Discoverer) Client() *Client { return d.proven }
 // Probe looks once. token signs cluster-info, bearer is shown to the proven
 // server; they are the same unless --tls-bootstrap-token says otherwise.
 func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
+	if d.anon != nil && time.Since(d.dialed) > otherServer {
+		d.anon.Close()
+		d.dialed = time.Now()
+	}
 	p := d.probe(ctx, token, bearer)
 	for _, c := range []*Client{d.proven, d.anon} {
 		if c != nil {
@@ -175,9 +202,15 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if !d.hears {
+		if err := d.door.knock(ctx); err != nil {
+			return nil, Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
+		}
+	}
 	var info corev1.ConfigMap
 	err := d.anon.core.Get().Namespace("kube-public").Resource("configmaps").
 		Name(bootstrapapi.ConfigMapClusterInfo).MaxRetries(0).Do(ctx).Into(&info)
+	d.hears = err == nil || Answered(err)
 	switch {
 	case err == nil && info.Data[bootstrapapi.KubeConfigKey] != "":
 		return &info, Probe{}
@@ -254,11 +287,18 @@ func (d *Discoverer) keep(client *Client, key string) {
 	if d.proven != nil {
 		d.proven.Close()
 	}
-	d.proven, d.key = client, key
+	d.proven, d.key, d.unsigned = client, key, Sighting{}
 }
 
 func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
+	if p.Verdict == Unsigned && d.unsigned.Answer != Silent && time.Since(d.asked) < unsignedAgain {
+		p.Node = d.unsigned
+		return p
+	}
 	p.Node = d.proven.Node(ctx, *d.name.Load())
+	if p.Verdict == Unsigned {
+		d.unsigned, d.asked = p.Node, time.Now()
+	}
 	switch p.Node.Answer {
 	case Silent:
 		return Probe{

@@ -36,17 +36,19 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 			}
 			continue
 		}
+		began := time.Now()
 		p := r.w.Probe(ctx, r.token, r.bearer(r.token))
 		if ctx.Err() != nil {
 			return p, context.Cause(ctx)
 		}
+		took := time.Since(began)
 		if done, err := r.judge(&d, p); done || err != nil {
 			return p, err
 		}
 		if r.evidence != "" {
 			return p, r.giveUp(p.Err)
 		}
-		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(r.jitter))); err != nil {
+		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(p, took, r.jitter))); err != nil {
 			return p, err
 		}
 	}
@@ -217,12 +219,17 @@ func (r *run) tokenError(cause error) *Error {
 	}
 }
 
-// pace is fast while a control plane is just coming up, and calm else.
-func (d *discovery) pace(jitter float64) time.Duration {
+// pace is fast while a control plane is just coming up, and calm else. A server
+// that answers late is given time: hundreds of nodes may be waiting for it.
+func (d *discovery) pace(p cluster.Probe, took time.Duration, jitter float64) time.Duration {
+	pause, most := probeSilent, probeBusy
 	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
-		return probeFast
+		pause, most = probeFast, probeSilent
 	}
-	return time.Duration(float64(probeSilent) * (1 - jitter + 2*jitter*rand.Float64()))
+	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
+		pause = max(pause, min(probeShare*took, most))
+	}
+	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
 func (r *run) where() string {

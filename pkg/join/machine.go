@@ -37,6 +37,8 @@ type machine struct {
 	tokens   tokenReader
 	fqdn     func() string
 	cluster  *cluster.Discoverer
+	creds    *cluster.Credentials // that kubelet speaks with
+	kubelet  *cluster.Client
 }
 
 // newMachine sees that this process may do the work and is the only one.
@@ -241,12 +243,24 @@ func (m *machine) Request(ctx context.Context, nodeName string) (*cluster.Reques
 }
 
 func (m *machine) Ask(ctx context.Context, creds *cluster.Credentials) cluster.Sighting {
-	client, err := creds.Client()
+	client, err := m.client(creds)
 	if err != nil {
 		return cluster.Sighting{Err: err}
 	}
 	defer client.Close()
 	return client.Node(ctx, creds.NodeName)
+}
+
+// client is one for all that is asked with the same credentials, as Watch and
+// Ask do: over one connection, for a handshake is the dearest part of asking.
+func (m *machine) client(creds *cluster.Credentials) (_ *cluster.Client, err error) {
+	if m.creds != creds {
+		if m.kubelet, err = creds.Client(); err != nil {
+			return nil, err
+		}
+		m.creds = creds
+	}
+	return m.kubelet, nil
 }
 
 func (m *machine) AskWithToken(ctx context.Context, creds *cluster.Credentials, bearer string) cluster.Sighting {
@@ -259,7 +273,7 @@ func (m *machine) AskWithToken(ctx context.Context, creds *cluster.Credentials, 
 }
 
 func (m *machine) Watch(ctx context.Context, creds *cluster.Credentials) <-chan cluster.Sighting {
-	client, err := creds.Client()
+	client, err := m.client(creds)
 	if err != nil { // the files changed under us
 		once := make(chan cluster.Sighting, 1)
 		once <- cluster.Sighting{Err: err}

@@ -30,6 +30,26 @@ func TestUnknownTokenIsRejected(t *testing.T) {
 	s.join(s.args()...).is(5, "TokenRejected").counts(0, 0, 0, 0).within(90 * time.Second)
 }
 
+// An API server ends an anonymous HTTP/2 connection after each request: a node that waits by HTTP/2 would shake hands with
+// each probe, which costs more than all else that it asks for.
+func TestNodeThatWaitsForItsTokenKeepsItsConnection(t *testing.T) {
+	s := tellLive(t, ready())
+	s.token = testbed.NewToken()
+	before, _, err := s.node.Connections(s.ctx)
+	s.must(err)
+	p := s.start(s.node, s.args()...)
+	s.must(p.Stderr.WaitFor(s.ctx, "does not take our token"))
+	s.sleep(8 * time.Second) // some forty probes
+	after, _, err := s.node.Connections(s.ctx)
+	s.must(err)
+	if made := after - before; made < 1 || made > 3 {
+		t.Errorf("%d connections in 8 s, wanted one for probes and one or two to show the token", made)
+	}
+	_, err = s.cp.Token(s.ctx, testbed.TokenOptions{Value: s.token})
+	s.must(err)
+	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
+}
+
 func TestTokenCreatedFifteenSecondsLateIsWaitedFor(t *testing.T) {
 	s := tellLive(t, ready())
 	s.token = testbed.NewToken()

@@ -1,0 +1,47 @@
+package join
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
+	unsigned := cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
+	for name, c := range map[string]struct {
+		answers time.Duration // ago; 0: none yet
+		probe   cluster.Probe
+		took    time.Duration
+		want    time.Duration
+	}{
+		"nothing answers":       {took: 3 * time.Second, want: probeSilent},
+		"at ease":               {answers: time.Second, probe: unsigned, took: 2 * time.Millisecond, want: probeFast},
+		"busy":                  {answers: time.Second, probe: unsigned, took: 30 * time.Millisecond, want: 30 * probeShare * time.Millisecond},
+		"very busy":             {answers: time.Second, probe: unsigned, took: 2 * time.Second, want: probeSilent},
+		"gone again":            {answers: time.Second, took: 2 * time.Second, want: probeFast},
+		"starting for too long": {answers: fastFor, probe: unsigned, took: 2 * time.Millisecond, want: probeSilent},
+		"busy for longer":       {answers: time.Minute, probe: unsigned, took: 100 * time.Millisecond, want: 100 * probeShare * time.Millisecond},
+		"busy for long":         {answers: time.Minute, probe: unsigned, took: 2 * time.Second, want: probeBusy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d discovery
+			if c.answers > 0 {
+				d.answers = time.Now().Add(-c.answers)
+			}
+			if got := d.pace(c.probe, c.took, 0); got != c.want {
+				t.Errorf("%s, wanted %s", got, c.want)
+			}
+			const jitter = 0.25
+			least, most := time.Hour, time.Duration(0)
+			for range 1000 {
+				got := d.pace(c.probe, c.took, jitter)
+				least, most = min(least, got), max(most, got)
+			}
+			if least < c.want*3/4 || most > c.want*5/4 || most-least < c.want/4 {
+				t.Errorf("from %s to %s: a crowd is to be spread by %v of %s", least, most, jitter, c.want)
+			}
+		})
+	}
+}
