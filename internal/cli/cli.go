@@ -18,7 +18,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -28,9 +27,6 @@ import (
 // Main runs the command and returns its exit status.
 func Main(args, env []string, in io.Reader, out, err io.Writer) int {
 	protect()
-	// One processor is plenty for who waits, and to wake several for each probe
-	// costs a third more CPU time, by the hundreds where a fleet waits.
-	runtime.GOMAXPROCS(1)
 	return newProgram(args, env, in, out, err).main()
 }
 
