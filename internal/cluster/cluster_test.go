@@ -272,13 +272,20 @@ func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
 	s.node = func(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "", "")
 	}
-	for range 5 {
-		if p := d.Probe(t.Context(), token, token); p.Verdict != Unsigned || p.Node.Answer != Unauthorized {
-			t.Errorf("verdict %d, the Node %s: the last answer is to stand", p.Verdict, p.Node.Answer)
+	for i := range 5 {
+		if p := d.Probe(t.Context(), token, token); p.Verdict != Unsigned || p.Node.Answer != Unauthorized || p.Old != (i > 0) {
+			t.Errorf("verdict %d, the Node %s, old %t: the last answer is to stand", p.Verdict, p.Node.Answer, p.Old)
 		}
 	}
 	if shown() != 1 {
 		t.Errorf("the token was shown %d times: %q", shown(), s.requests)
+	}
+	unsigned := s.info
+	s.info = nil
+	d.Probe(t.Context(), token, token)
+	s.info = unsigned
+	if p := d.Probe(t.Context(), token, token); p.Old || shown() != 2 {
+		t.Errorf("a silence lies between, and the token was shown %d times: %q", shown(), s.requests)
 	}
 	d.Probe(t.Context(), token, "abcdef.another89abcdef0")
 	s.node, s.info = absentNode, signed

@@ -64,6 +64,7 @@ type Probe struct {
 	Server string // URL that kubeadm will use: cluster-info's, not Endpoint
 	CA     []byte // PEM, trusted: proven by pin, signature or file. Empty until then
 	Node   Sighting
+	Old    bool // Node is what was said some seconds ago
 	// Pinned: the CA matches a pin and the connection's certificate chains to
 	// it, so that a bad signature can only mean a bad secret.
 	Pinned bool
@@ -154,6 +155,9 @@ func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
 		d.dialed = time.Now()
 	}
 	p := d.probe(ctx, token, bearer)
+	if p.Verdict <= NotServed { // what was said before a silence is forgotten
+		d.unsigned = Sighting{}
+	}
 	for _, c := range []*Client{d.proven, d.anon} {
 		if c != nil {
 			p.Ahead = time.Duration(c.clock.ahead.Load())
@@ -206,6 +210,7 @@ func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe)
 		if err := d.door.knock(ctx); err != nil {
 			return nil, Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
 		}
+		defer d.door.Close() // in vain, where a connection was kept after all
 	}
 	var info corev1.ConfigMap
 	err := d.anon.core.Get().Namespace("kube-public").Resource("configmaps").
@@ -292,7 +297,7 @@ func (d *Discoverer) keep(client *Client, key string) {
 
 func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
 	if p.Verdict == Unsigned && d.unsigned.Answer != Silent && time.Since(d.asked) < unsignedAgain {
-		p.Node = d.unsigned
+		p.Node, p.Old = d.unsigned, true
 		return p
 	}
 	p.Node = d.proven.Node(ctx, *d.name.Load())

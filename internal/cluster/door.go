@@ -35,9 +35,7 @@ func (d *door) knock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before := d.keep(conn); before != nil {
-		before.Close()
-	}
+	d.keep(conn)
 	return nil
 }
 

@@ -14,10 +14,11 @@ import (
 
 // discovery is what discover remembers between two probes.
 type discovery struct {
-	answers time.Time // when an API server first answered at all
-	serves  time.Time // when it first served cluster-info
-	refused time.Time // since when the token is refused; zero: it is not
-	badSign time.Time // when a bad signature was first seen
+	answers time.Time     // when an API server first answered at all
+	serves  time.Time     // when it first served cluster-info
+	least   time.Duration // that an answer took
+	refused time.Time     // since when the token is refused; zero: it is not
+	badSign time.Time     // when a bad signature was first seen
 }
 
 // discover probes until the API server has proven itself and has taken our
@@ -205,7 +206,7 @@ func (r *run) refusedToken(d *discovery, p cluster.Probe, now time.Time) error {
 	if d.refused.IsZero() {
 		d.refused = now
 	}
-	if r.Token.fixed() && now.Sub(d.serves) >= tokenPatience && now.Sub(d.refused) >= tokenPatience/2 {
+	if r.Token.fixed() && !p.Old && now.Sub(d.serves) >= tokenPatience && now.Sub(d.refused) >= tokenPatience/2 {
 		return rejected
 	}
 	r.wait(*rejected)
@@ -220,14 +221,22 @@ func (r *run) tokenError(cause error) *Error {
 }
 
 // pace is fast while a control plane is just coming up, and calm else. A server
-// that answers late is given time: hundreds of nodes may be waiting for it.
+// that answers later than it can is given time: hundreds of nodes may be waiting
+// for it.
 func (d *discovery) pace(p cluster.Probe, took time.Duration, jitter float64) time.Duration {
-	pause, most := probeSilent, probeBusy
-	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
-		pause, most = probeFast, probeSilent
+	pause, most := probeSilent, probeSilent
+	switch {
+	case d.answers.IsZero():
+	case time.Since(d.answers) < fastFor:
+		pause = probeFast
+	default:
+		most = probeBusy
 	}
 	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
-		pause = max(pause, min(probeShare*took, most))
+		if d.least == 0 || took < d.least {
+			d.least = took
+		}
+		pause = max(pause, min(probeShare*(took-d.least), most))
 	}
 	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64()))
 }

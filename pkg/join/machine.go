@@ -248,17 +248,28 @@ func (m *machine) Ask(ctx context.Context, creds *cluster.Credentials) cluster.S
 		return cluster.Sighting{Err: err}
 	}
 	defer client.Close()
-	return client.Node(ctx, creds.NodeName)
+	sighting := client.Node(ctx, creds.NodeName)
+	if sighting.Answer != cluster.Unauthorized {
+		return sighting
+	}
+	// a kept connection keeps the client certificate that it was made with, expired or not
+	fresh, err := creds.Client()
+	if err != nil {
+		return sighting
+	}
+	defer fresh.Close()
+	return fresh.Node(ctx, creds.NodeName)
 }
 
 // client is one for all that is asked with the same credentials, as Watch and
 // Ask do: over one connection, for a handshake is the dearest part of asking.
-func (m *machine) client(creds *cluster.Credentials) (_ *cluster.Client, err error) {
+func (m *machine) client(creds *cluster.Credentials) (*cluster.Client, error) {
 	if m.creds != creds {
-		if m.kubelet, err = creds.Client(); err != nil {
+		client, err := creds.Client()
+		if err != nil {
 			return nil, err
 		}
-		m.creds = creds
+		m.creds, m.kubelet = creds, client
 	}
 	return m.kubelet, nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
@@ -13,20 +15,23 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers time.Duration // ago; 0: none yet
 		probe   cluster.Probe
+		least   time.Duration
 		took    time.Duration
 		want    time.Duration
 	}{
 		"nothing answers":       {took: 3 * time.Second, want: probeSilent},
-		"at ease":               {answers: time.Second, probe: unsigned, took: 2 * time.Millisecond, want: probeFast},
-		"busy":                  {answers: time.Second, probe: unsigned, took: 30 * time.Millisecond, want: 30 * probeShare * time.Millisecond},
-		"very busy":             {answers: time.Second, probe: unsigned, took: 2 * time.Second, want: probeSilent},
+		"at ease":               {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 2 * time.Millisecond, want: probeFast},
+		"at ease, far away":     {answers: time.Minute, probe: unsigned, least: 250 * time.Millisecond, took: 251 * time.Millisecond, want: probeSilent},
+		"busy":                  {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 31 * time.Millisecond, want: 30 * probeShare * time.Millisecond},
+		"very busy":             {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 2 * time.Second, want: probeSilent},
+		"nothing but 500 yet":   {probe: cluster.Probe{Err: apierrors.NewInternalError(errors.New("etcd"))}, least: time.Millisecond, took: 3 * time.Second, want: probeSilent},
 		"gone again":            {answers: time.Second, took: 2 * time.Second, want: probeFast},
 		"starting for too long": {answers: fastFor, probe: unsigned, took: 2 * time.Millisecond, want: probeSilent},
-		"busy for longer":       {answers: time.Minute, probe: unsigned, took: 100 * time.Millisecond, want: 100 * probeShare * time.Millisecond},
-		"busy for long":         {answers: time.Minute, probe: unsigned, took: 2 * time.Second, want: probeBusy},
+		"busy for longer":       {answers: time.Minute, probe: unsigned, least: time.Millisecond, took: 101 * time.Millisecond, want: 100 * probeShare * time.Millisecond},
+		"busy for long":         {answers: time.Minute, probe: unsigned, least: time.Millisecond, took: 2 * time.Second, want: probeBusy},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var d discovery
+			d := discovery{least: c.least}
 			if c.answers > 0 {
 				d.answers = time.Now().Add(-c.answers)
 			}

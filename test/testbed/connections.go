@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Connections counts the TCP connections of a machine since its boot: those that it has begun, refused ones included, and
-// those that others have made to it. One to itself counts as both.
-func (m *Machine) Connections(ctx context.Context) (begun, taken int, err error) {
+// Connections counts the TCP connections of a machine since its boot: those that it has made, and those that others have
+// made to it. One to itself counts as both.
+func (m *Machine) Connections(ctx context.Context) (made, taken int, err error) {
 	text, err := m.Run(ctx, "cat", "/proc/net/snmp")
 	if err != nil {
 		return 0, 0, err
@@ -31,5 +31,5 @@ func (m *Machine) Connections(ctx context.Context) (begun, taken int, err error)
 	if _, ok := counts["PassiveOpens"]; !ok {
 		return 0, 0, fmt.Errorf("reading the connections of %s: got %q", m.Name, text)
 	}
-	return counts["ActiveOpens"], counts["PassiveOpens"], nil
+	return counts["ActiveOpens"] - counts["AttemptFails"], counts["PassiveOpens"], nil
 }
