@@ -50,3 +50,17 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		})
 	}
 }
+
+// The token may have been created, and cluster-info not yet signed, since it was last shown.
+func TestTokenIsRejectedOnAFreshAnswerOnly(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
+		refused := cluster.Probe{Verdict: cluster.Unsigned, Pinned: true, Err: errors.New("not signed"), Node: cluster.Sighting{Answer: cluster.Unauthorized}, Old: true}
+		s.verdict = refused
+		s.after(100*time.Second, func() { refused.Old = false; s.verdict = refused })
+		r, err := start()
+		wanted{reason: TokenRejected}.check(t, r, err)
+		if took := time.Duration(r.Duration); took < 100*time.Second {
+			t.Errorf("rejected after %s, on an old answer", took)
+		}
+	})
+}

@@ -5,7 +5,7 @@ type mutant struct {
 	rule, without, file, old, new string
 }
 
-// mutants, rule by rule as in the design's §3.
+// mutants, rule by rule as in the design's §3, and of what §2 says of waiting.
 var mutants = []mutant{
 	{"1", "the API server's word: kubeadm's exit 0 counts", "pkg/join/settle.go",
 		"s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil",
@@ -27,6 +27,12 @@ var mutants = []mutant{
 	{"2", "sparing a running kubelet whose Node lives", "pkg/join/name.go",
 		"if runs, err := r.kubeletRuns(ctx); err != nil || !runs || r.forced {", "if runs, err := r.kubeletRuns(ctx); err != nil || runs || !runs {"},
 	{"2", "looking at the disk after a reset", "pkg/join/attempt.go", "case len(disk.Leftovers) > 0 && err != nil:\n", "case true:\n\t\tr.forced = false\n\tcase len(disk.Leftovers) > 0 && err != nil:\n"},
+	{"§2", "a connection that the API server keeps", "internal/cluster/discover.go", "transport.ForceAttemptHTTP2 = false", "transport.ForceAttemptHTTP2 = true"},
+	{"§2", "asking another server behind the load balancer", "internal/cluster/discover.go", "time.Since(d.dialed) > otherServer", "time.Since(d.dialed) > 1000*otherServer"},
+	{"§2", "using the connection that a knock has made", "internal/cluster/door.go", "conn != nil && addr == d.addr", "conn != nil && addr == \"\""},
+	{"§2", "sparing the API server a token that it does not sign for yet", "internal/cluster/discover.go", "if p.Verdict == Unsigned && d.unsigned.Answer != Silent &&", "if p.Verdict == Unsigned && d.unsigned.Answer != Silent && false &&"},
+	{"§2", "leaving a busy server alone", "pkg/join/discover.go", "pause = max(pause, min(probeShare*(took-d.least), most))", "_ = most"},
+	{"§2", "a fresh answer before the token is rejected", "pkg/join/discover.go", "r.Token.fixed() && !p.Old &&", "r.Token.fixed() &&"},
 	{"3", "looking first whether this is a member", "pkg/join/run.go", `case r.forced || r.evidence != "":`, `case r.forced || r.evidence != "" || true:`},
 	{"4", "refusing control-plane hosts", "pkg/join/refuse.go", `if disk.ControlPlane == "" {`, `if true {`},
 	{"4", "refusing credentials of another cluster", "pkg/join/discover.go",
