@@ -54,10 +54,12 @@ func (r *run) refuseControlPlane() error {
 
 // fitToJoin finds what would make every attempt fail, before any waiting.
 func (r *run) fitToJoin(ctx context.Context) error {
-	if err := r.w.KubeadmFit(ctx); err != nil {
-		return err
-	}
+	fit := make(chan error, 1)
+	go func() { fit <- r.w.KubeadmFit(ctx) }() // kubeadm takes a tenth of a second to say its version
 	_, err := r.kubelet(ctx)
+	if unfit := <-fit; unfit != nil {
+		return unfit
+	}
 	return err
 }
 
