@@ -16,13 +16,14 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 // Paths from the test module, where `make faults` runs this.
 const (
 	project = ".."
 	results = "../bin/e2e.json" // what `make e2e` has written
-	readme  = "../README.md"
 )
 
 func main() {
@@ -58,7 +59,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if bad > 0 {
 		return fmt.Errorf("%d rows above are without a story that was told and held; README stays as it is\n  to mend it: make e2e, then make faults", bad)
 	}
-	return refresh(readme, text)
+	return readme.Refresh(project+"/README.md", begin, end, "<details><summary>Every fault, and how it ends</summary>\n\n"+text+"\n</details>\n")
 }
 
 // scripted tells the stories under virtual time. That one of them fails is no error: it stands in the output.
@@ -83,21 +84,3 @@ const (
 	begin = "<!-- The table of faults, written by `make faults`. -->\n"
 	end   = "<!-- The end of the table of faults. -->\n"
 )
-
-// refresh puts the table into README.
-func refresh(path, table string) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(raw), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("%s has no place for the table: it needs the lines %q and %q", path, begin, end)
-	}
-	text := before + begin + "<details><summary>Every fault, and how it ends</summary>\n\n" + table + "\n</details>\n" + end + after
-	if text == string(raw) {
-		return nil
-	}
-	return os.WriteFile(path, []byte(text), 0o644)
-}
