@@ -25,7 +25,7 @@ build: ## Build bin/nodejoin
 
 unit: schedules ## Test the packages alone, in seconds
 	go test -race -shuffle=on ./...
-	cd test && go test -count=1 ./faults
+	cd test && go test -count=1 ./faults ./bench
 
 schedules: ## Play 10,000 random schedules under virtual time, others each time
 	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
@@ -44,7 +44,7 @@ faults: ## Print how each fault ended in the last run of the stories, and refres
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
 
-bench: ## Measure nodejoin beside what it replaces, an hour and a half; a row alone: make bench ROW=live (root)
+bench: ## Measure nodejoin beside what it replaces, into test/bench/results and README: an hour and a half; ROW=live for one row (root)
 	cd test && go run ./bench $(ROW)
 
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.

@@ -19,7 +19,12 @@ const (
 
 // command is the whole of a contender on a node.
 func (s *stage) command(contender, token string) []string {
+	return s.commandTo(s.cp.Endpoint(), contender, token)
+}
+
+func (s *stage) commandTo(endpoint, contender, token string) []string {
 	join := append(s.cp.JoinArgs(token), testbed.PreflightArgs()...)
+	join[1] = endpoint
 	switch contender {
 	case ours:
 		return append([]string{"nodejoin"}, join...)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
@@ -22,8 +24,11 @@ func (b *bench) late() error {
 		for _, who := range []string{limit, ours, bare, shellLoop, installer} {
 			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
 				took, never, err := s.lateJoin(who, lateness)
+				if err != nil {
+					return err
+				}
 				b.add(sample{Row: "late", Contender: who, What: what, Run: run, Value: took, Never: never})
-				return err
+				return nil
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", who, err)
@@ -41,13 +46,13 @@ func (s *stage) lateJoin(who string, lateness time.Duration) (took float64, neve
 		_, err := s.node.Start(ctx, testbed.Command{Args: s.command(who, token)})
 		return err
 	}
-	if who != limit {
+	if who != limit { // which waits for nothing
 		if err := start(); err != nil {
 			return 0, false, err
 		}
-	}
-	if err := s.sleep(lateness); err != nil {
-		return 0, false, err
+		if err := s.sleep(lateness); err != nil {
+			return 0, false, err
+		}
 	}
 	if err := s.cp.Start(ctx); err != nil {
 		return 0, false, err
@@ -118,22 +123,25 @@ func (s *stage) liveJoin(who, name, token string) (took float64, err error) {
 	return n.at.Sub(began).Seconds(), err
 }
 
-// never is for how long a Node that nobody brings back is waited for.
-const neverAfter = 30 * time.Second
+// neverAfter is for how long a Node that nobody brings back is waited for.
+const neverAfter = time.Minute
 
 // deleted: the Amazon controller deletes the Node of an instance that EC2 does not list yet; seconds until it is
 // registered again.
 func (b *bench) deleted() error {
-	for run := range max(b.runs/2, 1) {
+	for run := range max(b.runs/3, 1) {
 		for _, who := range []string{restart, ours, bare, shellLoop, installer} {
-			if run >= max(b.runs/6, 1) && who != restart && who != ours {
+			if run >= max(b.runs/20, 1) && who != restart && who != ours {
 				continue // never is never
 			}
 			node := testbed.NodeOptions{KubeletArgs: []string{"--cloud-provider=external"}}
 			err := b.onStage(testbed.ControlPlaneOptions{}, node, func(s *stage) error {
 				took, never, err := s.comeBack(who)
+				if err != nil {
+					return err
+				}
 				b.add(sample{Row: "deleted", Contender: who, What: "deleted to registered", Run: run, Value: took, Never: never})
-				return err
+				return nil
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", who, err)
@@ -165,8 +173,11 @@ func (s *stage) comeBack(who string) (took float64, never bool, err error) {
 		return 0, false, err
 	}
 	gone, late, err := await(ctx, in, longest, deleted)
-	if err != nil || late {
-		return 0, late, err
+	if late {
+		err = fmt.Errorf("the controller did not delete the Node within %s", longest)
+	}
+	if err != nil {
+		return 0, false, err
 	}
 	cloud.Know(s.node) // from now on it may stay
 	if who == restart {
@@ -178,22 +189,41 @@ func (s *stage) comeBack(who string) (took float64, never bool, err error) {
 	return back.at.Sub(gone.at).Seconds(), never, err
 }
 
-// reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is a member.
+// reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is a member. The
+// contenders of a round run side by side, for what they do is to wait for the old Node to be taken for dead.
 func (b *bench) reset() error {
 	for run := range max(b.runs/6, 1) {
-		for _, who := range []string{ours, shellLoop, installer} {
-			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
+		err := sideBySide([]string{ours, shellLoop, installer}, func(who string) error {
+			return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
 				took, failed, never, err := s.resetReady(who)
+				if err != nil {
+					return err
+				}
 				b.add(sample{Row: "reset", Contender: who, What: "seconds", Run: run, Value: took, Never: never})
 				b.add(sample{Row: "reset", Contender: who, What: "failed joins", Run: run, Value: float64(failed)})
-				return err
+				return nil
 			})
-			if err != nil {
-				return fmt.Errorf("%s: %w", who, err)
-			}
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// sideBySide runs contenders at the same time, where waiting is most of what they do.
+func sideBySide[T any](all []T, run func(T) error) error {
+	errs := make([]error, len(all))
+	var running sync.WaitGroup
+	for i, one := range all {
+		running.Go(func() {
+			if err := run(one); err != nil {
+				errs[i] = fmt.Errorf("%v: %w", one, err)
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
 }
 
 func (s *stage) resetReady(who string) (took float64, failed int, never bool, err error) {
@@ -233,6 +263,11 @@ func (s *stage) resetReady(who string) (took float64, failed int, never bool, er
 		return 0, 0, false, context.Cause(s.ctx)
 	}
 	failed = s.node.KubeadmCount("join") - before
+	if exit.Code == 0 { // who says that it is done may be early
+		if _, err := s.cp.WaitNode(ctx, s.node.Hostname, testbed.Ready); err != nil {
+			return 0, 0, false, err
+		}
+	}
 	if exit.Code == 0 {
 		failed--
 	}

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,10 +22,10 @@ import (
 )
 
 func main() {
-	b := &bench{}
+	b := &bench{own: map[string]bool{}}
 	flag.IntVar(&b.runs, "runs", 20, "runs of each contender in the rows that time a join; the others take a part of it")
 	flag.IntVar(&b.crowdest, "crowd", crowds[len(crowds)-1], "nodes in the largest storm")
-	flag.StringVar(&b.results, "results", filepath.Join("bench", "results"), "folder of the results")
+	flag.StringVar(&b.folder, "results", inProject, "folder of the results; README is refreshed only with the project's own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,21 +36,27 @@ func main() {
 	}
 }
 
+// inProject is where the project keeps its results, seen from the test module.
+var inProject = filepath.Join("bench", "results")
+
 // bench is one run of everything.
 type bench struct {
 	ctx      context.Context
 	runs     int
 	crowdest int
-	results  string
+	folder   string // of the results
 
 	dir       string // with the programs under test
 	nodejoin  string
 	installer string
 	began     time.Time
-	samples   []sample
+	own       map[string]bool // rows that this run measures
+
+	mu sync.Mutex // guards what follows, where contenders run side by side
+	results
 }
 
-// row is one line of the table: how it is measured, and what its samples amount to.
+// row is a part of the table that can be measured alone.
 type row struct {
 	name    string
 	measure func(*bench) error
@@ -82,18 +89,17 @@ func (b *bench) run(only []string) (err error) {
 	if b.installer, err = b.build(".", "./bench/installer", "installer"); err != nil {
 		return err
 	}
-	if _, err := testbed.Build(b.ctx, os.Stderr); err != nil {
+	parts, err := testbed.Build(b.ctx, os.Stderr)
+	if err != nil {
 		return err
 	}
 	b.began = time.Now()
-	if err := b.load(); err != nil {
-		return err
-	}
+	b.Machine, b.Kubernetes = machineWords(), parts.Kubernetes
 	for _, r := range rows {
 		if len(only) > 0 && !slices.Contains(only, r.name) {
 			continue
 		}
-		b.forget(r.name)
+		b.own[r.name] = true
 		b.say("== %s", r.name)
 		if err := r.measure(b); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
@@ -172,5 +178,5 @@ func (s *stage) newNode(name string, opts testbed.NodeOptions) (*testbed.Node, e
 
 // machineWords say on what the numbers were taken.
 func machineWords() string {
-	return fmt.Sprintf("%d cores, %s, %s", runtime.NumCPU(), runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"))
+	return fmt.Sprintf("%d cores, %s, Go %s", runtime.NumCPU(), runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"))
 }

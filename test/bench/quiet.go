@@ -1,64 +1,18 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
-
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules: [{level: Metadata}]
-`
-
-// audited makes an API server write its audit log into its own; requests reads it.
-func audited() testbed.ControlPlaneOptions {
-	return testbed.ControlPlaneOptions{APIServerArgs: []string{"--audit-log-path=-", "--audit-policy-file=/etc/kubernetes/audit.yaml"}}
-}
-
-func (s *stage) audit() error {
-	return s.cp.WriteFile("/etc/kubernetes/audit.yaml", auditPolicy, 0o644)
-}
-
-// request is one line of the audit log.
-type request struct {
-	Stage      string    `json:"stage"`
-	Verb       string    `json:"verb"`
-	URI        string    `json:"requestURI"`
-	Agent      string    `json:"userAgent"`
-	Sources    []string  `json:"sourceIPs"`
-	Received   time.Time `json:"requestReceivedTimestamp"`
-	StageTime  time.Time `json:"stageTimestamp"`
-	ObjectName struct {
-		Resource string `json:"resource"`
-		Name     string `json:"name"`
-	} `json:"objectRef"`
-	Status struct {
-		Code int `json:"code"`
-	} `json:"responseStatus"`
-}
-
-// requests are those of one program, oldest first. A watch counts once, when it begins.
-func (s *stage) requests(agent string) []request {
-	var all []request
-	for line := range strings.Lines(s.cp.Log(testbed.APIServer)) {
-		if !strings.HasPrefix(line, `{"kind":"Event"`) {
-			continue
-		}
-		var r request
-		if json.Unmarshal([]byte(line), &r) == nil && strings.HasPrefix(r.Agent, agent) && (r.Verb != "watch" || r.Stage == "ResponseStarted") {
-			all = append(all, r)
-		}
-	}
-	return all
-}
 
 // member: the whole of a nodejoin on a machine that is a member already.
 func (b *bench) member() error {
@@ -80,7 +34,7 @@ func (b *bench) member() error {
 			return err
 		}
 		for run := range b.runs {
-			before := len(s.requests("nodejoin"))
+			before := s.asked("nodejoin")
 			p, err := s.node.Start(b.ctx, testbed.Command{Args: s.command(ours, token)})
 			if err != nil {
 				return err
@@ -92,8 +46,12 @@ func (b *bench) member() error {
 			if err := b.sleep(500 * time.Millisecond); err != nil { // for the audit log
 				return err
 			}
+			asked := s.asked("nodejoin") - before
+			if asked == 0 {
+				return errors.New("the audit log has no request of nodejoin")
+			}
 			b.add(sample{Row: "member", Contender: ours, What: "CPU ms", Run: run, Value: float64(exit.CPU.Milliseconds())})
-			b.add(sample{Row: "member", Contender: ours, What: "requests", Run: run, Value: float64(len(s.requests("nodejoin")) - before)})
+			b.add(sample{Row: "member", Contender: ours, What: "requests", Run: run, Value: float64(asked)})
 		}
 		return nil
 	})
@@ -102,45 +60,55 @@ func (b *bench) member() error {
 // waitingTime is for how long the API server of the row "waiting" is away.
 const waitingTime = 10 * time.Minute
 
-// waiting: ten minutes of an API server that is not there. The contenders wait side by side, each on a node of its own:
-// none of them is busy, and CPU time is a process's own.
+// waiting: ten minutes of an API server that is not there: its host is up and refuses, or nothing answers at all. The
+// contenders wait side by side, each on a node of its own: none of them is busy, and CPU time is a process's own.
 func (b *bench) waiting() error {
 	return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
-		var all sync.WaitGroup
-		contenders := []string{ours, bare, shellLoop, installer}
-		errs := make([]error, len(contenders))
-		var mu sync.Mutex
-		for i, who := range contenders {
-			node, err := s.newNode(fmt.Sprintf("n%d", i), testbed.NodeOptions{NoRuntime: true, Kubelet: []string{"sleep", "infinity"}})
-			if err != nil {
-				return err
-			}
-			all.Go(func() { errs[i] = s.wait(who, node, &mu) })
+		var all []waiter
+		for _, who := range []string{ours, bare, shellLoop, installer} {
+			all = append(all, waiter{who, refusing, s.cp.Endpoint()}, waiter{who, silent, net.JoinHostPort(s.tb.BlackholeIP(), "6443")})
 		}
-		all.Wait()
-		for i, err := range errs {
-			if err != nil {
-				return fmt.Errorf("%s: %w", contenders[i], err)
-			}
-		}
-		return nil
+		return sideBySide(all, s.wait)
 	})
 }
 
-func (s *stage) wait(who string, node *testbed.Node, mu *sync.Mutex) error {
-	args := s.command(who, testbed.NewToken())
+// How an API server may not be there.
+const (
+	refusing = "refused"
+	silent   = "no answer"
+)
+
+// waiter is a contender that waits for an endpoint where nobody is.
+type waiter struct{ contender, how, endpoint string }
+
+func (s *stage) wait(w waiter) error {
+	name := strings.NewReplacer(" ", "-", "'", "").Replace(w.contender + " " + w.how)
+	node, err := s.newNode(name, testbed.NodeOptions{Kubelet: []string{"sleep", "infinity"}})
+	if err != nil {
+		return err
+	}
+	elsewhere := strings.ReplaceAll(string(s.cp.Kubeconfig()), s.cp.Endpoint(), w.endpoint)
+	if err := node.WriteFile("/root/.kube/config", elsewhere, 0o600); err != nil {
+		return err
+	}
 	before, err := s.sent(node)
 	if err != nil {
 		return err
 	}
+	args := s.commandTo(w.endpoint, w.contender, testbed.NewToken())
 	began := time.Now()
 	p, err := node.Start(s.ctx, testbed.Command{Args: args})
 	if err != nil {
 		return err
 	}
-	select {
-	case <-p.Done(): // it gave up
-	case <-time.After(waitingTime):
+	resident := 0.0
+	for wait := true; wait && time.Since(began) < waitingTime; {
+		select {
+		case <-p.Done(): // it gave up
+			wait = false
+		case <-time.After(time.Second):
+			resident = max(resident, largest(node, p.PID, w.contender == ours))
+		}
 	}
 	waited := time.Since(began).Seconds()
 	after, err := s.sent(node)
@@ -148,16 +116,40 @@ func (s *stage) wait(who string, node *testbed.Node, mu *sync.Mutex) error {
 		return err
 	}
 	if err := p.SignalGroup(syscall.SIGTERM); err != nil && s.ctx.Err() == nil {
-		s.say("%s had ended: %v", who, err)
+		s.say("%s had ended: %v", w.contender, err)
 	}
 	exit := p.Wait()
-	mu.Lock()
-	defer mu.Unlock()
-	s.add(sample{Row: "waiting", Contender: who, What: "seconds waited", Value: waited})
-	s.add(sample{Row: "waiting", Contender: who, What: "CPU s", Value: exit.CPU.Seconds()})
-	s.add(sample{Row: "waiting", Contender: who, What: "resident MB", Value: float64(exit.MaxRSS) / 1e6})
-	s.add(sample{Row: "waiting", Contender: who, What: "packets/s", Value: (after - before) / waited})
+	if least := map[bool]time.Duration{true: waitingTime, false: time.Minute}[w.contender == ours]; waited < least.Seconds() || resident == 0 {
+		return fmt.Errorf("it waited for %.1f s only:\n%s", waited, p.Stderr)
+	}
+	add := func(what string, value float64) {
+		s.add(sample{Row: "waiting", Contender: w.contender, What: w.how + ": " + what, Value: value})
+	}
+	add("seconds waited", waited)
+	add("CPU s", exit.CPU.Seconds())
+	add("resident MB", resident)
+	add("packets/s", (after-before)/waited)
 	return nil
+}
+
+// largest is the most memory that any process of a session, or its leader alone, has had in its time, in MB. (What the
+// kernel tells of a process that has ended includes whoever it was before it became this program.)
+func largest(node *testbed.Node, session int, alone bool) float64 {
+	most := 0.0
+	stats, _ := filepath.Glob(node.Path("/proc/[0-9]*/stat"))
+	for _, path := range stats {
+		stat, _ := os.ReadFile(path) // gone by now, most likely
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); len(fields) < 4 || fields[3] != strconv.Itoa(session) || alone && filepath.Base(filepath.Dir(path)) != strconv.Itoa(session) {
+			continue
+		}
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "status"))
+		_, peak, _ := strings.Cut(string(status), "VmHWM:")
+		var kB float64
+		fmt.Sscan(peak, &kB)
+		most = max(most, kB*1024/1e6)
+	}
+	return most
 }
 
 // sent counts the packets that a node has sent to the network.

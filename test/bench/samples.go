@@ -22,7 +22,12 @@ type sample struct {
 }
 
 func (b *bench) add(s sample) {
-	b.samples = append(b.samples, s)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.Never = s.Never || math.IsNaN(s.Value) || math.IsInf(s.Value, 0); s.Never {
+		s.Value = 0
+	}
+	b.Samples = append(b.Samples, s)
 	value := fmt.Sprintf("%.2f", s.Value)
 	if s.Never {
 		value = "never"
@@ -30,25 +35,44 @@ func (b *bench) add(s sample) {
 	b.say("%-9s %-26s %-24s %s", s.Row, s.Contender, s.What, value)
 }
 
-// forget drops a row's old samples: it is measured anew.
-func (b *bench) forget(row string) {
-	b.samples = slices.DeleteFunc(b.samples, func(s sample) bool { return s.Row == row })
+// results is what a run leaves for others to look at: on what it was measured, and every sample.
+type results struct {
+	Machine    string   `json:"machine"`
+	Kubernetes string   `json:"kubernetes"`
+	Samples    []sample `json:"samples"`
 }
 
+const samplesFile = "samples.json"
+
+// load takes up what earlier runs have measured.
 func (b *bench) load() error {
-	raw, err := os.ReadFile(filepath.Join(b.results, "samples.json"))
+	raw, err := os.ReadFile(filepath.Join(b.folder, samplesFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(raw, &b.samples)
+	b.results = results{} // what is in a slice already would shine through
+	return json.Unmarshal(raw, &b.results)
+}
+
+// merge takes up what other runs have measured on such a machine; the rows of this one stay as they are.
+func (b *bench) merge() error {
+	machine, kubernetes := b.Machine, b.Kubernetes
+	own := slices.DeleteFunc(slices.Clone(b.Samples), func(s sample) bool { return !b.own[s.Row] })
+	if err := b.load(); err != nil {
+		return err
+	}
+	same := b.Machine == machine && b.Kubernetes == kubernetes
+	b.Samples = append(slices.DeleteFunc(b.Samples, func(s sample) bool { return !same || b.own[s.Row] }), own...)
+	b.Machine, b.Kubernetes = machine, kubernetes
+	return nil
 }
 
 // of are the values of one series; never is how many did not happen.
 func (b *bench) of(row, contender, what string) (values []float64, never int) {
-	for _, s := range b.samples {
+	for _, s := range b.Samples {
 		if s.Row != row || s.Contender != contender || s.What != what {
 			continue
 		}
@@ -69,7 +93,7 @@ func quantile(sorted []float64, q float64) float64 {
 	}
 	at := q * float64(len(sorted)-1)
 	low := int(at)
-	if low+1 == len(sorted) {
+	if at == float64(low) {
 		return sorted[low]
 	}
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])

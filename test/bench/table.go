@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 // line is one row of the table.
@@ -56,7 +57,7 @@ func (b *bench) spread(row, who, what string) string {
 	case len(values) == 0:
 		return ""
 	}
-	text := fmt.Sprintf("%s (%s to %s)", number(median(values)), number(values[0]), number(values[len(values)-1]))
+	text := fmt.Sprintf("%s (%s to %s; %d)", number(median(values)), number(values[0]), number(values[len(values)-1]), len(values))
 	if len(values) == 1 {
 		text = number(values[0])
 	}
@@ -74,10 +75,23 @@ func (b *bench) cells(row, what string, contenders ...string) map[string]string 
 	return cells
 }
 
-// mid and worst are the median and the largest value of a series.
+// mid and worst are the median and the largest value of a series; what never happened took for ever.
 func (b *bench) mid(row, who, what string) float64 {
-	values, _ := b.of(row, who, what)
+	values, never := b.of(row, who, what)
+	for range never {
+		values = append(values, math.Inf(1))
+	}
 	return median(values)
+}
+
+func (b *bench) nevers(row, who, what string) float64 {
+	_, never := b.of(row, who, what)
+	return float64(never)
+}
+
+func (b *bench) least(row, who, what string) float64 {
+	values, _ := b.of(row, who, what)
+	return quantile(values, 0)
 }
 
 func (b *bench) worst(row, who, what string) float64 {
@@ -88,17 +102,23 @@ func (b *bench) worst(row, who, what string) float64 {
 	return quantile(values, 1)
 }
 
-var columns = []string{ours, limit, restart, bare, shellLoop, installer}
+// bestPossible is the column of what no program can beat: a join started at the right moment, a restart typed at once.
+const bestPossible = "the best possible"
+
+var columns = []string{ours, bestPossible, bare, shellLoop, installer}
 
 func (b *bench) lines() []line {
+	late, deleted := b.cells("late", "signed to Node", columns...), b.cells("deleted", "deleted to registered", columns...)
+	late[bestPossible], deleted[bestPossible] = b.spread("late", limit, "signed to Node"), b.spread("deleted", restart, "deleted to registered")
+	lateLimit := b.mid("late", limit, "signed to Node")
 	lines := []line{
 		{
-			"Late control plane: s from the token's signature to the Node", b.cells("late", "signed to Node", columns...),
-			"median 1.3 x the limit, 0.5 x `kubeadm join`; worst 2 x the limit",
+			"Late control plane: s from the token's signature to the Node", late,
+			"median 1.3 x the best and 0.5 x `kubeadm join`; worst 2 x the best",
 			[]check{
-				{b.mid("late", ours, "signed to Node") / b.mid("late", limit, "signed to Node"), 1.3, " x the limit"},
-				{b.mid("late", ours, "signed to Node") / b.mid("late", bare, "signed to Node"), 0.5, " x `kubeadm join`"},
-				{b.worst("late", ours, "signed to Node") / b.worst("late", limit, "signed to Node"), 2, " x the limit's worst"},
+				{b.mid("late", ours, "signed to Node") / lateLimit, 1.3, " x"},
+				{b.mid("late", ours, "signed to Node") / b.mid("late", bare, "signed to Node"), 0.5, " x"},
+				{b.worst("late", ours, "signed to Node") / lateLimit, 2, " x"},
 			},
 		},
 		{
@@ -107,12 +127,13 @@ func (b *bench) lines() []line {
 			[]check{{b.mid("live", ours, "start to Node") / b.mid("live", bare, "start to Node"), 1.15, " x"}},
 		},
 		{
-			"Deleted by the Amazon controller: s until registered again", b.cells("deleted", "deleted to registered", columns...),
+			"Deleted by the Amazon controller: s until registered again", deleted,
 			"1.3 x a hand-typed restart",
 			[]check{{b.mid("deleted", ours, "deleted to registered") / b.mid("deleted", restart, "deleted to registered"), 1.3, " x"}},
 		},
 		{
-			"Reset of a Node that was Ready: s until a member", b.cells("reset", "seconds", ours, shellLoop, installer), "", nil,
+			"Reset of a Node that was Ready: s until it is Ready again", b.cells("reset", "seconds", ours, shellLoop, installer), "",
+			[]check{{b.nevers("reset", ours, "seconds"), 0, " never"}},
 		},
 		{
 			"the same: failed joins", b.cells("reset", "failed joins", ours, shellLoop, installer), "0",
@@ -127,13 +148,18 @@ func (b *bench) lines() []line {
 			[]check{{b.worst("member", ours, "requests"), 4, " at worst"}},
 		},
 	}
-	for _, w := range []struct {
-		what, title string
-		most        float64
-	}{{"CPU s", "Waiting for an API server, 10 minutes: CPU s", 2}, {"resident MB", "the same: resident MB at the peak", 24}, {"packets/s", "the same: packets sent a second", 2}} {
-		lines = append(lines, line{
-			w.title, b.cells("waiting", w.what, ours, bare, shellLoop, installer), number(w.most), []check{{b.worst("waiting", ours, w.what), w.most, ""}},
-		})
+	for _, how := range []string{refusing, silent} {
+		for _, w := range []struct {
+			what string
+			most float64
+		}{{"seconds waited", 0}, {"CPU s", 2}, {"resident MB", 24}, {"packets/s", 2}} {
+			what := how + ": " + w.what
+			l := line{"the same: " + w.what, b.cells("waiting", what, ours, bare, shellLoop, installer), number(w.most), []check{{b.worst("waiting", ours, what), w.most, ""}}}
+			if w.most == 0 {
+				l.what, l.target, l.reached = fmt.Sprintf("Waiting 10 minutes for an API server (%s): s that it waited", how), "", nil
+			}
+			lines = append(lines, l)
+		}
 	}
 	lines = append(lines, line{"Binary: MB, stripped", b.cells("size", "MB", ours), "18", []check{{b.worst("size", ours, "MB"), 18, ""}}})
 	return append(lines, b.stormLines()...)
@@ -142,29 +168,42 @@ func (b *bench) lines() []line {
 func (b *bench) stormLines() []line {
 	n := b.largest()
 	at := func(text string) string { return fmt.Sprintf("%d: %s", n, text) }
-	lines := []line{
-		{at("joined"), b.cells("storm", at("joined"), ours, shellLoop), number(float64(n)), []check{{float64(n) - b.mid("storm", ours, at("joined")), 0, " left out"}}},
-		{
-			at("s from signature to Node, 99th percentile"), b.cells("storm", at("99th percentile s"), ours, shellLoop), "", nil,
-		},
-		{at("s from signature to Node, median"), b.cells("storm", at("median s"), ours, shellLoop), "", nil},
-		{at("requests a node by nodejoin itself, without probes"), b.cells("storm", at("nodejoin's requests a node"), ours), "12",
-			[]check{{b.worst("storm", ours, at("nodejoin's requests a node")), 12, ""}}},
-		{at("busiest second against the mean"), b.cells("storm", at("busiest second / mean"), ours, shellLoop), "4",
-			[]check{{b.worst("storm", ours, at("busiest second / mean")), 4, ""}}},
+	both := func(text string) map[string]string { return b.cells("storm", at(text), ours, shellLoop) }
+	most := func(text string, limit float64) []check {
+		return []check{{b.worst("storm", ours, at(text)), limit, ""}}
 	}
-	for _, what := range []string{"API server's start to ready", "ready to signed"} {
+	// five probes a second for the first ten seconds of answers, then one
+	waited := b.mid("storm", ours, at("s from the first answer to the signature"))
+	allowed := (5*min(waited, 10) + max(waited-10, 0)) / waited
+	lines := []line{
+		{at("Nodes"), both("joined"), number(float64(n)), []check{{float64(n) - b.least("storm", ours, at("joined")), 0, " missing"}}},
+		{at("contenders that failed"), both("failed"), "0", most("failed", 0)},
+		{at("s from signature to Node, median"), both("median s"), "", nil},
+		{at("s from signature to Node, 99th percentile"), both("99th percentile s"), "", nil},
+		{at("requests a node by nodejoin itself"), both("nodejoin's requests a node"), "12", most("nodejoin's requests a node", 12)},
+		{at("probes a node and second before the signature"), both("nodejoin's probes a node and second"), number(allowed), most("nodejoin's probes a node and second", allowed)},
+		{at("busiest second against the mean"), both("busiest second / mean"), "4", most("busiest second / mean", 4)},
+		{at("all requests a node"), both("all requests a node"), "", nil},
+	}
+	for _, what := range []string{"API server's start to ready", "ready to signed", "API server's CPU s until signed"} {
 		alone := b.mid("storm", ours, "0: "+what)
 		lines = append(lines, line{
-			at(what + ", s"), b.cells("storm", at(what), ours, shellLoop), fmt.Sprintf("1.1 x the %s s with nobody waiting", number(alone)),
+			at(what), both(what), fmt.Sprintf("1.1 x the %s s with nobody waiting", number(alone)),
 			[]check{{b.mid("storm", ours, at(what)) / alone, 1.1, " x"}},
 		})
 	}
-	for _, crowd := range crowds {
-		what := fmt.Sprintf("%d: nodejoin's requests a node", crowd)
-		if values, _ := b.of("storm", ours, what); len(values) > 0 && crowd != n {
-			lines = append(lines, line{what, b.cells("storm", what, ours), "flat", nil})
+	var own []float64
+	for _, size := range crowds {
+		what := fmt.Sprintf("%d: nodejoin's requests a node", size)
+		values, _ := b.of("storm", ours, what)
+		own = append(own, values...)
+		if len(values) > 0 && size != n {
+			lines = append(lines, line{what, b.cells("storm", what, ours), "", nil})
 		}
+	}
+	if len(own) > 1 {
+		spread := slices.Max(own) / slices.Min(own)
+		lines = append(lines, line{"any size: nodejoin's requests a node, most against least", map[string]string{ours: number(spread)}, "1.25 (flat)", []check{{spread, 1.25, ""}}})
 	}
 	for i := range lines {
 		lines[i].what = "Storm of " + lines[i].what
@@ -182,51 +221,90 @@ func (b *bench) largest() int {
 	return crowds[len(crowds)-1]
 }
 
+// table is what was measured, in Markdown, but for the plots.
 func (b *bench) table() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Median (least to most) of all runs, %s; `make bench` made it.\n\n", machineWords())
-	fmt.Fprintf(&out, "| what | %s | must reach at most | |\n| --- |%s --- | --- |\n", strings.Join(columns, " | "), strings.Repeat(" --- |", len(columns)))
+	fmt.Fprintf(&out, "Median (least to most; runs) on %s; Kubernetes %s.\n\n", b.Machine, b.Kubernetes)
+	fmt.Fprintf(&out, "| what | %s | at most | |\n| --- |%s --- | --- |\n", strings.Join(columns, " | "), strings.Repeat(" --- |", len(columns)))
 	for _, l := range b.lines() {
-		fmt.Fprintf(&out, "| %s |", l.what)
-		empty := true
+		row, measured := "| "+l.what+" |", false
 		for _, who := range columns {
-			fmt.Fprintf(&out, " %s |", l.cells[who])
-			empty = empty && l.cells[who] == ""
+			row += " " + l.cells[who] + " |"
+			measured = measured || l.cells[who] != ""
+		}
+		if !measured {
+			continue
 		}
 		var verdicts []string
-		if !empty {
-			for _, c := range l.reached {
-				verdicts = append(verdicts, c.String())
-			}
+		for _, c := range l.reached {
+			verdicts = append(verdicts, c.String())
 		}
-		fmt.Fprintf(&out, " %s | %s |\n", l.target, strings.Join(verdicts, "; "))
+		fmt.Fprintf(&out, "%s %s | %s |\n", row, l.target, strings.Join(verdicts, "; "))
 	}
-	fmt.Fprintf(&out, "\nWhat each module adds to the binary, in MB: ")
 	var parts []string
-	for _, s := range b.samples {
+	for _, s := range b.Samples {
 		if s.Row == "size" && s.Contender != ours {
 			parts = append(parts, fmt.Sprintf("%s %.2f", s.Contender, s.Value))
 		}
 	}
-	fmt.Fprintf(&out, "%s.\n", strings.Join(parts, ", "))
+	if parts != nil {
+		fmt.Fprintf(&out, "\nWhat the binary is smaller by with the functions of a module emptied, in MB: %s.\n", strings.Join(parts, ", "))
+	}
 	return out.String()
 }
 
 // write keeps all that has been measured so far.
 func (b *bench) write() error {
-	if err := os.MkdirAll(b.results, 0o755); err != nil {
+	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
 	}
-	raw, err := json.MarshalIndent(b.samples, "", " ")
+	if err := b.merge(); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(b.results, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.results, "samples.json"), append(raw, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(b.folder, samplesFile), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.results, "table.md"), []byte(b.table()), 0o644); err != nil {
+	text := b.table()
+	if paper := b.paper(); paper != "" {
+		text += "\n" + paper
+	}
+	if err := os.WriteFile(filepath.Join(b.folder, "table.md"), []byte(text), 0o644); err != nil {
 		return err
 	}
-	b.say("written to %s at %s", b.results, time.Now().UTC().Format(time.RFC3339))
-	return b.plots()
+	drawn, err := b.plots()
+	if err != nil {
+		return err
+	}
+	b.say("written to %s", b.folder)
+	if b.folder != inProject { // somebody tries something
+		return nil
+	}
+	return b.refreshReadme(drawn)
+}
+
+// README's part stands between these lines.
+const (
+	begin = "<!-- What was measured, written by `make bench`. -->\n"
+	end   = "<!-- The end of what was measured. -->\n"
+)
+
+func (b *bench) refreshReadme(drawn []drawing) error {
+	return readme.Refresh("../README.md", begin, end, b.shown(drawn))
+}
+
+// shown is what README shows: plots and table.
+func (b *bench) shown(drawn []drawing) string {
+	var text strings.Builder
+	for _, d := range drawn {
+		fmt.Fprintf(&text, "![%s](test/%s)\n", d.title, filepath.ToSlash(filepath.Join(inProject, d.file)))
+	}
+	fmt.Fprintf(&text, "\n%s", b.table())
+	if paper := b.paper(); paper != "" {
+		fmt.Fprintf(&text, "\n<details><summary>On paper: %d nodes at once, and what to set for them</summary>\n\n%s\n</details>\n", mostNodes, paper)
+	}
+	return text.String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -32,11 +33,15 @@ func nodeNews(ctx context.Context, cp *testbed.ControlPlane, name string) (<-cha
 	return out, nil
 }
 
-// watchNodes watches for as long as ctx lasts; the administrator's own client ends each request after half a minute.
-func watchNodes(ctx context.Context, cp *testbed.ControlPlane, selector string) (watch.Interface, error) {
+// lasting is a client whose watches last; the administrator's own ends each request after half a minute.
+func lasting(cp *testbed.ControlPlane) (*kubernetes.Clientset, error) {
 	config := cp.RESTConfig()
 	config.Timeout = 0
-	client, err := kubernetes.NewForConfig(config)
+	return kubernetes.NewForConfig(config)
+}
+
+func watchNodes(ctx context.Context, cp *testbed.ControlPlane, selector string) (watch.Interface, error) {
+	client, err := lasting(cp)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +77,25 @@ func await(ctx context.Context, in <-chan news, most time.Duration, want func(ne
 
 func added(n news) bool   { return n.kind == watch.Added }
 func deleted(n news) bool { return n.kind == watch.Deleted }
-func ready(n news) bool   { return n.kind != watch.Deleted && testbed.Ready(n.node) }
 
-// signed returns the moment at which cluster-info carries the token's signature.
+// signed returns the moment at which the administrator's watch hears that cluster-info carries the token's signature.
 func signed(ctx context.Context, cp *testbed.ControlPlane, token string) (time.Time, error) {
-	if err := cp.WaitSigned(ctx, token); err != nil {
+	client, err := lasting(cp)
+	if err != nil {
 		return time.Time{}, err
 	}
-	return time.Now(), nil
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	w, err := client.CoreV1().ConfigMaps(meta.NamespacePublic).Watch(ctx, meta.ListOptions{FieldSelector: "metadata.name=cluster-info"})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("watching cluster-info: %w", err)
+	}
+	defer w.Stop()
+	id, _, _ := strings.Cut(token, ".")
+	for e := range w.ResultChan() {
+		if info, ok := e.Object.(*core.ConfigMap); ok && info.Data["jws-kubeconfig-"+id] != "" {
+			return time.Now(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("the watch of cluster-info broke before token %s was signed: %w", id, context.Cause(ctx))
 }

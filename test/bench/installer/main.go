@@ -10,7 +10,10 @@ import (
 )
 
 func main() {
-	for range 5 {
+	for try := range 5 {
+		if try > 0 {
+			time.Sleep(time.Second)
+		}
 		out, err := exec.Command(os.Args[1], os.Args[2:]...).CombinedOutput()
 		os.Stdout.Write(out)
 		if err == nil {
@@ -19,7 +22,6 @@ func main() {
 		if !strings.Contains(string(out), "connection refused") && !strings.Contains(string(out), "timeout") {
 			break
 		}
-		time.Sleep(time.Second)
 	}
 	os.Exit(1)
 }

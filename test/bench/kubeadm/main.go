@@ -41,8 +41,6 @@ func run(args []string) error {
 		return errors.New("no command")
 	}
 	switch args[0] {
-	case "version":
-		fmt.Println("v1.37.2")
 	case "reset":
 		for _, path := range []string{kubeletConf, certificate, caCert} {
 			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {

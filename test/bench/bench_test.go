@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// No number of README is typed by hand: what it shows follows from the samples beside it, to the letter.
+func TestREADMEShowsWhatTheSamplesSay(t *testing.T) {
+	b := &bench{folder: "results"}
+	if err := b.load(); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Samples) == 0 {
+		t.Fatal("there are no samples")
+	}
+	b.folder = t.TempDir()
+	drawn, err := b.plots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(raw), begin)
+	if shown, _, _ := strings.Cut(rest, end); shown != b.shown(drawn) {
+		t.Errorf("README has\n%s\nand the samples say\n%s\n  to mend it: make bench ROW=size", shown, b.shown(drawn))
+	}
+	for _, d := range drawn {
+		if _, err := os.Stat("results/" + d.file); err != nil {
+			t.Errorf("README shows a plot that is not there: %v", err)
+		}
+	}
+}
+
+func TestTargetThatIsMissedIsSaidToBe(t *testing.T) {
+	b := &bench{}
+	say := func() string {
+		for line := range strings.Lines(b.table()) {
+			if strings.Contains(line, "Live control plane") {
+				return line
+			}
+		}
+		return ""
+	}
+	add := func(who string, values ...float64) {
+		for i, v := range values {
+			b.Samples = append(b.Samples, sample{Row: "live", Contender: who, What: "start to Node", Run: i, Value: v})
+		}
+	}
+	if line := say(); line != "" {
+		t.Errorf("a row that was not measured is shown: %s", line)
+	}
+	add(bare, 1, 1.1, 0.9)
+	add(ours, 1.1)
+	if line := say(); !strings.Contains(line, "| reached: 1.10 x |") {
+		t.Errorf("1.15 is the limit: %s", line)
+	}
+	add(ours, 1.2, 1.2)
+	if line := say(); !strings.Contains(line, "| **missed**: 1.20 x |") {
+		t.Errorf("1.2 is beyond it: %s", line)
+	}
+	b.Samples = append(b.Samples, sample{Row: "deleted", Contender: ours, What: "deleted to registered", Never: true})
+	if text := b.table(); !strings.Contains(text, "| never |") {
+		t.Errorf("a Node that never came back is not told: %s", text)
+	}
+}
