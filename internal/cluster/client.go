@@ -119,10 +119,12 @@ func newClientOver(transport *http.Transport, server, token string) (*Client, er
 	return c, err
 }
 
+var dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+
 func newTransport(tlsConfig *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment, // as kubeadm and the kubelet do
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:           dialer.DialContext,
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: requestTimeout,

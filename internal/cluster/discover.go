@@ -137,7 +137,6 @@ func (d *Discoverer) SetNodeName(name string) { d.name.Store(&name) }
 func (d *Discoverer) Close() {
 	if d.anon != nil {
 		d.anon.Close()
-		d.door.Close()
 	}
 	if d.proven != nil {
 		d.proven.Close()
