@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -15,19 +14,10 @@ import (
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// needs installs a package of Debian's that brings a program, if it is not there.
-func (s *story) needs(program, pkg string) {
+// needs has what the host lacks installed, see testbed.Need.
+func (s *story) needs(packageOf map[string]string) {
 	s.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	s.Logf("installing Debian's package %s for its program %s", pkg, program)
-	install := "apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends " + pkg
-	cmd := exec.CommandContext(s.ctx, "sh", "-c", install+" || { apt-get update && "+install+"; }")
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		s.Fatalf("%s: %v\n%s", install, err, out)
-	}
+	s.must(testbed.Need(s.ctx, s.Output(), packageOf))
 }
 
 // preflight are the host's preflight exceptions as nodejoin's environment.
@@ -38,7 +28,7 @@ func preflight() string {
 
 func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 	s := tellLive(t, ready())
-	s.needs("ansible-playbook", "ansible-core")
+	s.needs(map[string]string{"ansible-playbook": "ansible-core"})
 	playbook, err := os.ReadFile("../examples/ansible.yml")
 	s.must(err)
 	s.must(s.node.WriteFile("/root/join.yml", string(playbook), 0o600))
@@ -83,7 +73,7 @@ func TestAnsibleTellsChangedFromOKFromFailed(t *testing.T) {
 
 func TestAStepOfGitHubActionsJoinsAndReports(t *testing.T) {
 	s := tellLive(t, ready())
-	s.needs("jq", "jq")
+	s.needs(map[string]string{"jq": "jq"})
 	raw, err := os.ReadFile("../examples/github-actions.yml")
 	s.must(err)
 	var workflow struct {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -112,37 +111,10 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, content, info.Mode().Perm())
 }
 
-// needs are the programs that make and look at packages, and the Debian packages that they come in.
+// needs are what makes and looks at packages, and the Debian packages that it comes in.
 var needs = map[string]string{
 	"git": "git", "make": "make", "dpkg-deb": "dpkg", "rpm": "rpm", "systemd-analyze": "systemd", "shellcheck": "shellcheck",
-	"man": "man-db", "mandoc": "mandoc", "bash": "bash", "zsh": "zsh", "fish": "fish",
-}
-
-// Tools installs the programs that are missing here with apt-get, and says so on out.
-func Tools(ctx context.Context, out io.Writer) error {
-	var missing []string
-	for program, pkg := range needs {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = append(missing, pkg)
-		}
-	}
-	if _, err := os.Stat(bashCompletion); err != nil {
-		missing = append(missing, "bash-completion")
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	slices.Sort(missing)
-	install := append([]string{"-o", "DPkg::Lock::Timeout=600", "install", "--yes", "--no-install-recommends"}, missing...)
-	fmt.Fprintf(out, "the tests of the packages need more: apt-get %s\n", strings.Join(install, " "))
-	for _, args := range [][]string{{"-o", "DPkg::Lock::Timeout=600", "--quiet", "update"}, install} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s\n  to mend it: apt-get install %s", strings.Join(args, " "), err, output, strings.Join(missing, " "))
-		}
-	}
-	return nil
+	"man": "man-db", "mandoc": "mandoc", "bash": "bash", "zsh": "zsh", "fish": "fish", bashCompletion: "bash-completion",
 }
 
 const bashCompletion = "/usr/share/bash-completion/bash_completion"

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
 // release is where `make snapshot` has put its work, and tree the amd64 package unpacked.
@@ -36,7 +38,7 @@ func run(m *testing.M) int {
 }
 
 func prepare(ctx context.Context, work string) error {
-	if err := Tools(ctx, os.Stderr); err != nil {
+	if err := testbed.Need(ctx, os.Stderr, needs); err != nil {
 		return err
 	}
 	if err := Snapshot(ctx, filepath.Join(work, "first")); err != nil {

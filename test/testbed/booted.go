@@ -69,7 +69,7 @@ func (tb *Testbed) newBooted(ctx context.Context, name string, opts BootedOption
 	if err != nil {
 		return nil, err
 	}
-	if err := needPrograms(ctx, tb.out, map[string]string{"systemd-nspawn": "systemd-container", "ssh": "openssh-client"}); err != nil {
+	if err := Need(ctx, tb.out, map[string]string{"systemd-nspawn": "systemd-container", "ssh": "openssh-client"}); err != nil {
 		return nil, err
 	}
 	if err := spareInotify(); err != nil {

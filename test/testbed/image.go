@@ -116,7 +116,7 @@ func buildImage(ctx context.Context, out io.Writer) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := needPrograms(ctx, out, map[string]string{"mmdebstrap": "mmdebstrap"}); err != nil {
+	if err := Need(ctx, out, map[string]string{"mmdebstrap": "mmdebstrap"}); err != nil {
 		return "", err
 	}
 	label := fmt.Sprintf("image of booted nodes (%s)", system)
@@ -237,28 +237,4 @@ func finishImage(dir string) error {
 		err = errors.Join(err, os.Remove(key))
 	}
 	return err
-}
-
-// needPrograms installs the packages of those programs that the host lacks, and says so.
-func needPrograms(ctx context.Context, out io.Writer, packageOf map[string]string) error {
-	var missing []string
-	for program, pkg := range packageOf {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = append(missing, pkg)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	fmt.Fprintf(out, "installing %s on this host, for booted nodes\n", strings.Join(missing, " "))
-	install := append([]string{"install", "--yes", "--no-install-recommends"}, missing...)
-	for _, args := range [][]string{{"update"}, install} {
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=120"}, args...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		cmd.WaitDelay = 20 * time.Second
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("running %q: %w\n%s\n  to mend it: apt-get update && apt-get %s", cmd.Args, err, tail(string(output), tailLines), strings.Join(install, " "))
-		}
-	}
-	return nil
 }
