@@ -159,8 +159,7 @@ func (r *run) joinFailed(err error) error {
 	}
 	kind := failure.Kind()
 	if kind == kubeadm.Kubelet && host.SwapRefused(r.w.KubeletLog(context.Background())) {
-		return &Error{Reason: HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
-			Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}
+		return swapRefused(err)
 	}
 	switch kind {
 	case kubeadm.Unfit:

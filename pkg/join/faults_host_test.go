@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -73,5 +74,43 @@ func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T
 		if s.disk.BootstrapConf {
 			t.Error("bootstrap-kubelet.conf, which holds the token, is left")
 		}
+	})
+}
+
+// The kubelet looks at swap only once it has its credentials: the join looks well until then, and kubeadm only warns.
+func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
+	t.Attr("fault", "30")
+	const refusal = "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"
+	dies := func(s *sim) { s.running, s.unit.Failing, s.words, s.policy = true, true, refusal, true }
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.join = func(ctx context.Context) error {
+			s.change(func() { s.joined(); s.node = nil; dies(s) })
+			time.Sleep(7 * time.Second)
+			return failingJoin(ctx)
+		}
+		r, err := start()
+		wanted{reason: HostUnfit, joins: 1}.check(t, r, err)
+		took(t, r, 0, 10*time.Second)
+	})
+	t.Run("a member after a reboot", func(t *testing.T) { // what its log says is believed after a restart of our own
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.node.Ready = "Unknown"
+			dies(s)
+			r, err := start()
+			wanted{reason: HostUnfit, restarts: 1}.check(t, r, err)
+		})
+	})
+	t.Run("mended meanwhile", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready = true
+			s.joined()
+			s.node = nil
+			dies(s)
+			s.after(time.Millisecond, func() { s.unit.Failing = true })
+			s.mended = true
+			r, err := start()
+			wanted{reason: Recovered, restarts: 1}.check(t, r, err)
+		})
 	})
 }

@@ -89,8 +89,17 @@ func (r *run) kubelet(ctx context.Context) (host.Unit, error) {
 		return unit, &Error{Reason: HostUnfit, Message: "there is no service \"kubelet\"", Hint: "install the kubelet's package, or its unit file"}
 	case unit.Masked:
 		return unit, &Error{Reason: HostUnfit, Message: "the service \"kubelet\" is masked", Hint: "run `systemctl unmask kubelet`"}
+	case unit.Failing && r.report.Counts.Joins+r.report.Counts.KubeletRestarts > 0 && host.SwapRefused(r.w.KubeletLog(ctx)):
+		// before this run has started the kubelet, its log may be older than a person's mending
+		return unit, swapRefused(nil)
 	case unit.Disabled:
 		r.warn("the service \"kubelet\" is disabled: this Node will not come back after a reboot (`systemctl enable kubelet`)")
 	}
 	return unit, nil
+}
+
+// swapRefused: kubeadm only warns, and the kubelet reads swap's state only once it has credentials.
+func swapRefused(err error) error {
+	return &Error{Reason: HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
+		Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}
 }

@@ -86,6 +86,11 @@ func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-cha
 		case err := <-back:
 			s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil
 			r.keepTail(err)
+			if err != nil {
+				if _, unfit := r.kubelet(ctx); isTerminal(unfit) {
+					return unfit
+				}
+			}
 		case <-tick.C:
 		}
 		if held, err := s.step(ctx); held || err != nil {

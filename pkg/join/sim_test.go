@@ -42,8 +42,10 @@ type sim struct {
 	disk      host.Disk
 	creds     *cluster.Credentials
 	unit      host.Unit
-	running   bool // the kubelet's process
-	life      int  // which process it is
+	running   bool   // the kubelet's process
+	life      int    // which process it is
+	words     string // in its log
+	mended    bool   // its next start is a good one
 	restarts  []time.Time
 	kubeadms  int // running at this moment
 	fit       error
@@ -329,6 +331,9 @@ func (s *sim) addNode(bootID string) {
 // startKubelet starts a process that registers once, as soon as it is let.
 func (s *sim) startKubelet() {
 	s.running = true
+	if s.mended {
+		s.unit.Failing, s.words, s.policy = false, "", false
+	}
 	s.life++
 	life := s.life
 	var register, report func()
@@ -426,7 +431,12 @@ func (s *sim) RestartKubelet(ctx context.Context) error {
 	return nil
 }
 
-func (s *sim) KubeletLog(context.Context) []string { return []string{"kubelet's last words"} }
+func (s *sim) KubeletLog(context.Context) []string {
+	if s.words != "" {
+		return []string{s.words}
+	}
+	return []string{"kubelet's last words"}
+}
 func (s *sim) KubeadmFit(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -66,16 +66,31 @@ func TestCertificateThatBeginsInAnHourIsSaid(t *testing.T) {
 	}
 }
 
+const swapOn = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda2                               partition\t4194300\t\t0\t\t-2\n"
+
 // In 1.37 kubeadm only warns of swap; it is the kubelet that refuses, now and then only after it has got its certificate: then
 // it is restarted before it is given up, and a restart is all that it needs once the swap is off.
 func TestSwapIsAPersonsJob(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(30)
-	s.must(s.node.Cover("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda2                               partition\t4194300\t\t0\t\t-2\n"))
+	s.must(s.node.Cover("/proc/swaps", swapOn))
 	s.join(s.args("--attempt-timeout", "30s", "--timeout", "90s")...).is(3, "HostUnfit").counts(1, 0, atMostOne, 0).
 		says("swap", "swapoff -a", "/etc/fstab", "failSwapOn").within(90 * time.Second)
 	s.must(s.node.Uncover("/proc/swaps"))
 	s.member(s.join(s.args()...).is(0, "Joined", "Recovered").counts(atMostOne, atMostOne, atMostOne, 0))
+}
+
+// A member whose Node was deleted while swap was on: a restart of the kubelet does not help, and a reset would not either.
+func TestSwapIsNoReasonForAReset(t *testing.T) {
+	s := tellLive(t, ready())
+	s.fault(30)
+	s.join(s.args()...).is(0, "Joined")
+	s.must(s.node.Cover("/proc/swaps", swapOn))
+	s.must(s.node.StopUnit("kubelet"))
+	s.must(s.cp.DeleteNode(t.Context(), "w1"))
+	s.join(s.args()...).is(3, "HostUnfit").counts(0, 0, 1, 0).says("swap", "swapoff -a").within(2 * time.Minute)
+	s.must(s.node.Uncover("/proc/swaps"))
+	s.member(s.join(s.args()...).is(0, "Recovered").counts(0, 0, atMostOne, 0))
 }
 
 func TestForwardingTurnedOffIsAPersonsJob(t *testing.T) {
