@@ -114,3 +114,30 @@ func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 		})
 	})
 }
+
+// kubeadm is asked for its version while the rest is found out. What it says ends any waiting, and counts more.
+func TestUnfitKubeadmEndsWhatIsDoneMeanwhile(t *testing.T) {
+	for name, meanwhile := range map[string]func(*sim){
+		"nothing answers": func(s *sim) { s.down = true },
+		"the token fails": func(s *sim) {
+			s.token = func() (string, error) { return "", &Error{Reason: Usage, Message: "no token"} }
+		},
+		"all goes well":      func(*sim) {},
+		"the token hangs":    func(s *sim) { s.token = func() (string, error) { time.Sleep(time.Minute); return "", nil } },
+		"the unit is masked": func(s *sim) { s.unit.Masked = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, nil, func(s *sim, start func() (Report, error)) {
+				s.fit = &Error{Reason: HostUnfit, Message: "kubeadm is too old"}
+				meanwhile(s)
+				r, err := start()
+				wanted{reason: HostUnfit}.check(t, r, err)
+				took(t, r, 0, time.Second)
+				if r.Message != "kubeadm is too old" {
+					t.Errorf("message %q", r.Message)
+				}
+				time.Sleep(2 * time.Minute) // for the token that hangs
+			})
+		})
+	}
+}

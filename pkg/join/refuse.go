@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
@@ -52,15 +53,35 @@ func (r *run) refuseControlPlane() error {
 	}
 }
 
-// fitToJoin finds what would make every attempt fail, before any waiting.
-func (r *run) fitToJoin(ctx context.Context) error {
+// prove finds out what a join needs and proves the cluster, while kubeadm says
+// its version, which takes it a tenth of a second. A kubeadm that would make
+// every attempt fail ends the rest, so that nothing is waited for in vain, and
+// its word counts more.
+func (r *run) prove(ctx context.Context) (target cluster.Probe, err error) {
+	ctx, end := context.WithCancelCause(ctx)
 	fit := make(chan error, 1)
-	go func() { fit <- r.w.KubeadmFit(ctx) }() // kubeadm takes a tenth of a second to say its version
-	_, err := r.kubelet(ctx)
-	if unfit := <-fit; unfit != nil {
-		return unfit
+	go func() {
+		unfit := r.w.KubeadmFit(ctx)
+		if unfit != nil {
+			end(unfit)
+		}
+		fit <- unfit
+	}()
+	defer func() {
+		if unfit := <-fit; unfit != nil {
+			err = unfit
+		}
+		end(nil)
+	}()
+	if _, err := r.kubelet(ctx); err != nil {
+		return target, err
 	}
-	return err
+	if err := r.register(ctx); err != nil {
+		return target, err
+	}
+	r.warnExposed()
+	r.fetched = time.Time{} // the token is read for every attempt
+	return r.discover(ctx)
 }
 
 // refuseLosses: a reset would delete what is not kubeadm's (rule 4).

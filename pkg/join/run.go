@@ -214,15 +214,7 @@ func unreadable(err error) bool {
 // try is one attempt: prove the cluster, see that our name is free, reset if
 // the rules allow it, join, and see our own Node stay.
 func (r *run) try(ctx context.Context) (err error) {
-	if err := r.fitToJoin(ctx); err != nil {
-		return err
-	}
-	if err := r.register(ctx); err != nil {
-		return err
-	}
-	r.warnExposed()
-	r.fetched = time.Time{} // the token is read for every attempt
-	target, err := r.discover(ctx)
+	target, err := r.prove(ctx)
 	if err != nil {
 		return err
 	}
