@@ -94,7 +94,7 @@ func NewTokenClient(server string, ca []byte, token string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(server, tlsConfig, token)
+	return newClientOver(newTransport(tlsConfig), server, token)
 }
 
 func verifying(ca []byte) (*tls.Config, error) {
@@ -103,10 +103,6 @@ func verifying(ca []byte) (*tls.Config, error) {
 		return nil, fmt.Errorf("reading the CA: no certificate in it")
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
-func newClient(server string, tlsConfig *tls.Config, token string) (*Client, error) {
-	return newClientOver(newTransport(tlsConfig), server, token)
 }
 
 func newClientOver(transport *http.Transport, server, token string) (*Client, error) {
@@ -121,15 +117,19 @@ func newClientOver(transport *http.Transport, server, token string) (*Client, er
 
 var dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 
+// newTransport speaks HTTP/1.1. An API server ends an HTTP/2 connection after a
+// request that it does not authenticate (UnauthenticatedHTTP2DOSMitigation,
+// Kubernetes 1.29), so that each probe would cost it a handshake. Handshakes are
+// waited for as long as answers are: an API server has its port open for seconds
+// before it serves, and owes a signature to each client that came and went.
 func newTransport(tlsConfig *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment, // as kubeadm and the kubelet do
 		DialContext:           dialer.DialContext,
 		TLSClientConfig:       tlsConfig,
-		TLSHandshakeTimeout:   5 * time.Second,
+		TLSHandshakeTimeout:   requestTimeout,
 		ResponseHeaderTimeout: requestTimeout,
 		IdleConnTimeout:       time.Minute,
-		ForceAttemptHTTP2:     true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 }

@@ -295,19 +295,26 @@ func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
 	if last := s.requests[len(s.requests)-3]; !strings.Contains(last, "another") {
 		t.Errorf("another token was not shown at once: %q", s.requests)
 	}
+	s.info = map[string]string{"kubeconfig": strings.Replace(signed["kubeconfig"], base64.StdEncoding.EncodeToString(s.ca.pem),
+		base64.StdEncoding.EncodeToString(newAuthority(t).pem), 1)}
+	if p := d.Probe(t.Context(), token, token); p.Verdict != WrongCA {
+		t.Errorf("another CA: verdict %d", p.Verdict)
+	}
 }
 
-func TestProbesShareAConnectionUntilAnotherServerIsToBeAsked(t *testing.T) {
+func TestProbesShareConnectionsUntilAnotherServerIsToBeAsked(t *testing.T) {
 	s := newAPIServer(t)
-	s.info = nil
+	s.node = func(w http.ResponseWriter, _ *http.Request) {
+		status(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "", "")
+	}
 	d, err := NewDiscoverer(Source{Endpoint: s.endpoint(), NodeName: "w1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, want := range []int32{1, 2} {
+	for _, want := range []int32{2, 4} { // one without and one with the token
 		for range 5 {
-			if p := d.Probe(t.Context(), token, token); p.Verdict != NotServed {
+			if p := d.Probe(t.Context(), token, token); p.Verdict != Rejected {
 				t.Fatalf("verdict %d: %v", p.Verdict, p.Err)
 			}
 		}

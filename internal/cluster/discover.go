@@ -82,8 +82,10 @@ type Discoverer struct {
 	anon   *Client
 	door   *door                               // of its server
 	hears  bool                                // its last request was answered: a connection is kept
-	dialed time.Time                           // when it was last made to make a new one
+	dialed time.Time                           // when new connections were last asked for
 	peer   atomic.Pointer[[]*x509.Certificate] // shown by the last connection that anon made; a dial outlives its request
+
+	last *reading // of cluster-info
 
 	proven *Client // with the token, to a proven server
 	key    string  // what proven was made from
@@ -92,9 +94,10 @@ type Discoverer struct {
 	asked    time.Time // and when
 }
 
-// otherServer is for how long a connection is kept. Behind a load balancer it
-// stays with one API server, which may be the one that never gets well.
-const otherServer = 10 * time.Second
+// otherServer is for how long connections are kept. Behind a load balancer they
+// stay with one API server, which may be the one that never gets well: several
+// are to be heard before a token is called wrong.
+const otherServer = 15 * time.Second
 
 // unsignedAgain is when a token that cluster-info is not signed for is shown
 // again. A late signer is all that is behind it as a rule, and a crowd of nodes
@@ -119,10 +122,6 @@ func NewDiscoverer(source Source) (*Discoverer, error) {
 			return nil
 		},
 	})
-	// An API server ends an anonymous HTTP/2 connection after one request
-	// (feature UnauthenticatedHTTP2DOSMitigation, Kubernetes 1.29), so that each
-	// probe would cost it a handshake. HTTP/1.1 it keeps.
-	transport.ForceAttemptHTTP2 = false
 	d.door = newDoor(source.Endpoint)
 	transport.DialContext = d.door.DialContext
 	d.anon, err = newClientOver(transport, "https://"+source.Endpoint, "")
@@ -149,8 +148,8 @@ func (d *Discoverer) Client() *Client { return d.proven }
 // Probe looks once. token signs cluster-info, bearer is shown to the proven
 // server; they are the same unless --tls-bootstrap-token says otherwise.
 func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
-	if d.anon != nil && time.Since(d.dialed) > otherServer {
-		d.anon.Close()
+	if time.Since(d.dialed) > otherServer {
+		d.Close()
 		d.dialed = time.Now()
 	}
 	p := d.probe(ctx, token, bearer)
@@ -178,27 +177,54 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 		return failed
 	}
 	kubeconfig := info.Data[bootstrapapi.KubeConfigKey]
-	cluster, _, err := parseKubeconfig([]byte(kubeconfig))
+	said, err := d.read(kubeconfig)
 	if err != nil {
 		return Probe{Verdict: NotServed, Err: fmt.Errorf("reading cluster-info: %w", err)}
 	}
-	p := Probe{Server: cluster.Server}
+	p := Probe{Server: said.cluster.Server}
 	p.Signers, p.Verdict, p.Err = signature(info.Data, id, secret)
 	if len(d.source.Pins) > 0 {
-		ca, found := pinned(cluster.CertificateAuthorityData, d.source.Pins)
-		if !found {
-			return wrongCA(cluster, d.source.Pins)
+		if said.ca == nil {
+			return wrongCA(said.cluster, d.source.Pins)
 		}
-		p.CA, p.Pinned = ca, d.peerChainsTo(ca)
+		p.CA, p.Pinned = said.ca, said.chained
 		if p.Verdict == BadSignature {
 			return p
 		}
 	} else if p.Verdict != Proven {
 		return p
 	} else {
-		p.CA = cluster.CertificateAuthorityData
+		p.CA = said.cluster.CertificateAuthorityData
 	}
 	return d.ask(ctx, p, bearer)
+}
+
+// reading is what a kubeconfig in cluster-info amounts to, on a connection.
+type reading struct {
+	kubeconfig string
+	peer       *[]*x509.Certificate
+
+	cluster *clientcmdapi.Cluster
+	ca      []byte // that is pinned; nil: none is
+	chained bool   // peer chains to it
+}
+
+// read remembers the last reading: half of a probe's work, and the same each
+// time while a signature is waited for.
+func (d *Discoverer) read(kubeconfig string) (*reading, error) {
+	peer := d.peer.Load()
+	if d.last != nil && d.last.kubeconfig == kubeconfig && d.last.peer == peer {
+		return d.last, nil
+	}
+	cluster, _, err := parseKubeconfig([]byte(kubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	d.last = &reading{kubeconfig: kubeconfig, peer: peer, cluster: cluster}
+	if ca, found := pinned(cluster.CertificateAuthorityData, d.source.Pins); found {
+		d.last.ca, d.last.chained = ca, d.chains(peer, ca)
+	}
+	return d.last, nil
 }
 
 // clusterInfo reads the public ConfigMap; without it, the probe says why.
@@ -255,9 +281,8 @@ func wrongCA(cluster *clientcmdapi.Cluster, pins []string) Probe {
 	return Probe{Verdict: WrongCA, Err: fmt.Errorf("the cluster's CA is %s, pinned is %s", got, strings.Join(pins, ", "))}
 }
 
-func (d *Discoverer) peerChainsTo(ca []byte) bool {
+func (d *Discoverer) chains(peer *[]*x509.Certificate, ca []byte) bool {
 	pool := x509.NewCertPool()
-	peer := d.peer.Load()
 	if peer == nil || len(*peer) == 0 || !pool.AppendCertsFromPEM(ca) {
 		return false
 	}

@@ -82,7 +82,9 @@ func (c *Credentials) Client() (*Client, error) {
 		pair, err := c.pair()
 		return &pair, err
 	}
-	return newClient(c.Server, tlsConfig, "")
+	transport := newTransport(tlsConfig)
+	transport.ForceAttemptHTTP2 = true // one connection for a watch and all questions beside it
+	return newClientOver(transport, c.Server, "")
 }
 
 // parseKubeconfig returns the cluster and the user of the current context. A

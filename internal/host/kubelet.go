@@ -199,6 +199,13 @@ func tail(path string) []string {
 	return strings.Split(text, "\n")
 }
 
+// SwapOn tells whether the kernel swaps, as the kubelet finds it out (pkg/kubelet/util/swap): /proc/swaps has
+// more than its title.
+func (h Host) SwapOn() bool {
+	swaps, _ := os.ReadFile(h.Path("/proc/swaps"))
+	return strings.Count(strings.TrimSpace(string(swaps)), "\n") > 0
+}
+
 // SwapRefused tells whether the kubelet's log says that it will not run while swap is on (pkg/kubelet/cm). kubeadm's
 // own check only warns.
 func SwapRefused(log []string) bool {

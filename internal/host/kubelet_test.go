@@ -167,3 +167,12 @@ func TestTheLogIsReadFromItsEnd(t *testing.T) {
 		t.Error("the kubelet's words about swap")
 	}
 }
+
+func TestSwapIsOnIfTheKernelListsSome(t *testing.T) {
+	const title = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for text, want := range map[string]bool{"": false, title: false, title + "/dev/sda2 partition\t4194300\t\t0\t\t-2\n": true} {
+		if got := machine(t, map[string]string{"/proc/swaps": text}).SwapOn(); got != want {
+			t.Errorf("%q: swap is on: %t", text, got)
+		}
+	}
+}

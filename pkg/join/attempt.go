@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
-	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
@@ -158,7 +157,7 @@ func (r *run) joinFailed(err error) error {
 		return fmt.Errorf("joining: %w", err)
 	}
 	kind := failure.Kind()
-	if kind == kubeadm.Kubelet && host.SwapRefused(r.w.KubeletLog(context.Background())) {
+	if kind == kubeadm.Kubelet && r.w.SwapRefused(context.Background()) {
 		return swapRefused(err)
 	}
 	switch kind {

@@ -2,8 +2,12 @@ package join
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
 // With the defaults and under a strict cloud: every five seconds it deletes what is there.
@@ -80,8 +84,7 @@ func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T
 // The kubelet looks at swap only once it has its credentials: the join looks well until then, and kubeadm only warns.
 func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 	t.Attr("fault", "30")
-	const refusal = "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"
-	dies := func(s *sim) { s.running, s.unit.Failing, s.words, s.policy = true, true, refusal, true }
+	dies := func(s *sim) { s.running, s.unit.Failing, s.swap, s.policy = true, true, true, true }
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.join = func(ctx context.Context) error {
 			s.change(func() { s.joined(); s.node = nil; dies(s) })
@@ -99,6 +102,30 @@ func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 			dies(s)
 			r, err := start()
 			wanted{reason: HostUnfit, restarts: 1}.check(t, r, err)
+		})
+	})
+	t.Run("without credentials, its log is of another boot", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready, s.mended = true, true
+			s.running, s.unit.Failing, s.swap = true, true, true
+			s.join = func(context.Context) error { // the container runtime is late
+				s.change(func() { s.join = nil })
+				return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1}
+			}
+			r, err := start()
+			wanted{reason: Joined, joins: 2}.check(t, r, err)
+		})
+	})
+	t.Run("a member is one whatever the log says", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready = true
+			s.join = func(ctx context.Context) error {
+				s.change(func() { s.joined(); s.swap = true })
+				time.Sleep(2 * time.Second)
+				return failingJoin(ctx)
+			}
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
 		})
 	})
 	t.Run("mended meanwhile", func(t *testing.T) {
@@ -140,4 +167,39 @@ func TestUnfitKubeadmEndsWhatIsDoneMeanwhile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A disk may be cold: what was found out while kubeadm said its version is found out again.
+func TestWhatWasFoundOutDuringALongWaitForKubeadmIsOld(t *testing.T) {
+	t.Run("our Node comes back", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready, s.fitTakes = true, 20*time.Second
+			s.joined()
+			s.node, s.policy = nil, true
+			s.after(66*time.Second, func() { s.policy = false })
+			r, err := start()
+			wanted{reason: Recovered, restarts: 1}.check(t, r, err)
+		})
+	})
+	t.Run("another machine takes the name", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready, s.fitTakes = true, 20*time.Second
+			s.after(10*time.Second, func() { s.addNode("another-boot") })
+			s.after(10*time.Minute, func() { s.deleteNode() })
+			r, err := start()
+			if r.Counts.Joins > 0 && r.Duration < Seconds(time.Minute) {
+				t.Errorf("joined beside it: %s, %v", r.Message, err)
+			}
+		})
+	})
+}
+
+// Another cluster stays another one, whatever keeps kubeadm from saying its version this time.
+func TestFailureThatPassesDoesNotHideAnEnd(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.fit, s.fitTakes = errors.New("no answer within 30 s"), 30*time.Second
+		s.verdict = cluster.Probe{Verdict: cluster.WrongCA, Err: errors.New("another CA")}
+		r, err := start()
+		wanted{reason: WrongCluster}.check(t, r, err)
+	})
 }

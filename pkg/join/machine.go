@@ -159,6 +159,10 @@ func (m *machine) KubeletLog(ctx context.Context) []string {
 	return lines
 }
 
+func (m *machine) SwapRefused(ctx context.Context) bool {
+	return m.SwapOn() && host.SwapRefused(m.KubeletLog(ctx))
+}
+
 // KubeadmFit: programs that are missing or too old make every attempt fail.
 func (m *machine) KubeadmFit(ctx context.Context) error {
 	_, err := m.kubeadm.Version(ctx)

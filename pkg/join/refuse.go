@@ -57,22 +57,30 @@ func (r *run) refuseControlPlane() error {
 // its version, which takes it a tenth of a second. A kubeadm that would make
 // every attempt fail ends the rest, so that nothing is waited for in vain, and
 // its word counts more.
-func (r *run) prove(ctx context.Context) (target cluster.Probe, err error) {
+func (r *run) prove(ctx context.Context) (cluster.Probe, error) {
 	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	fit := make(chan error, 1)
 	go func() {
 		unfit := r.w.KubeadmFit(ctx)
-		if unfit != nil {
+		if isTerminal(unfit) {
 			end(unfit)
 		}
 		fit <- unfit
 	}()
-	defer func() {
-		if unfit := <-fit; unfit != nil {
-			err = unfit
-		}
-		end(nil)
-	}()
+	target, err := r.proveBeside(ctx)
+	found := time.Now()
+	unfit := <-fit
+	switch {
+	case isTerminal(unfit), unfit != nil && !isTerminal(err):
+		return target, unfit
+	case err == nil && (r.evidence != "" || time.Since(found) > probeFast): // what was found is old by now
+		return r.discover(ctx)
+	}
+	return target, err
+}
+
+func (r *run) proveBeside(ctx context.Context) (target cluster.Probe, err error) {
 	if _, err := r.kubelet(ctx); err != nil {
 		return target, err
 	}
@@ -110,13 +118,18 @@ func (r *run) kubelet(ctx context.Context) (host.Unit, error) {
 		return unit, &Error{Reason: HostUnfit, Message: "there is no service \"kubelet\"", Hint: "install the kubelet's package, or its unit file"}
 	case unit.Masked:
 		return unit, &Error{Reason: HostUnfit, Message: "the service \"kubelet\" is masked", Hint: "run `systemctl unmask kubelet`"}
-	case unit.Failing && r.report.Counts.Joins+r.report.Counts.KubeletRestarts > 0 && host.SwapRefused(r.w.KubeletLog(ctx)):
-		// before this run has started the kubelet, its log may be older than a person's mending
+	case unit.Failing && r.startedKubelet() && r.w.SwapRefused(ctx):
 		return unit, swapRefused(nil)
 	case unit.Disabled:
 		r.warn("the service \"kubelet\" is disabled: this Node will not come back after a reboot (`systemctl enable kubelet`)")
 	}
 	return unit, nil
+}
+
+// startedKubelet: before, what its log says may be older than a person's mending.
+func (r *run) startedKubelet() bool {
+	_, err := r.w.Credentials()
+	return err == nil && r.report.Counts.Joins+r.report.Counts.KubeletRestarts > 0
 }
 
 // swapRefused: kubeadm only warns, and the kubelet reads swap's state only once it has credentials.

@@ -61,6 +61,7 @@ var beginnings = map[string]func(*sim){
 	"a live twin":                         func(s *sim) { s.addNode("boot-of-another") },
 	"a dead twin":                         func(s *sim) { s.addNode("boot-of-another"); s.node.Ready = "Unknown" },
 	"lost credentials of a living member": func(s *sim) { s.joined(); s.creds = nil },
+	"a kubeadm on a cold disk":            func(s *sim) { s.fitTakes = 20 * time.Second },
 	"a kubeadm that fails":                func(s *sim) { s.join = failingJoin },
 	"a Node that does not come back":      func(s *sim) { s.joined(); s.node, s.policy = nil, true },
 	"a refused kubelet without a Node":    func(s *sim) { s.joined(); s.node, s.refuses = nil, true },

@@ -86,10 +86,8 @@ func (r *run) settle(ctx context.Context, creds *cluster.Credentials, back <-cha
 		case err := <-back:
 			s.joining, s.newborn, s.kubeadm, back = false, time.Now(), err, nil
 			r.keepTail(err)
-			if err != nil {
-				if _, unfit := r.kubelet(ctx); isTerminal(unfit) {
-					return unfit
-				}
+			if err != nil && s.is != member && r.w.SwapRefused(ctx) {
+				return swapRefused(err)
 			}
 		case <-tick.C:
 		}

@@ -42,13 +42,14 @@ type sim struct {
 	disk      host.Disk
 	creds     *cluster.Credentials
 	unit      host.Unit
-	running   bool   // the kubelet's process
-	life      int    // which process it is
-	words     string // in its log
-	mended    bool   // its next start is a good one
+	running   bool // the kubelet's process
+	life      int  // which process it is
+	swap      bool // it has refused swap, which is on
+	mended    bool // its next start is a good one
 	restarts  []time.Time
 	kubeadms  int // running at this moment
 	fit       error
+	fitTakes  time.Duration                     // for kubeadm to say its version
 	restart   error                             // of the next restarts
 	hangs     map[string]bool                   // "reset", "restart": until it is ended
 	join      func(context.Context) error       // instead of a good join
@@ -332,7 +333,7 @@ func (s *sim) addNode(bootID string) {
 func (s *sim) startKubelet() {
 	s.running = true
 	if s.mended {
-		s.unit.Failing, s.words, s.policy = false, "", false
+		s.unit.Failing, s.swap, s.policy = false, false, false
 	}
 	s.life++
 	life := s.life
@@ -431,13 +432,18 @@ func (s *sim) RestartKubelet(ctx context.Context) error {
 	return nil
 }
 
-func (s *sim) KubeletLog(context.Context) []string {
-	if s.words != "" {
-		return []string{s.words}
-	}
-	return []string{"kubelet's last words"}
+func (s *sim) KubeletLog(context.Context) []string { return []string{"kubelet's last words"} }
+func (s *sim) SwapRefused(context.Context) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.swap
 }
-func (s *sim) KubeadmFit(context.Context) error {
+func (s *sim) KubeadmFit(ctx context.Context) error {
+	select {
+	case <-time.After(s.fitTakes):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.fit

@@ -28,6 +28,9 @@ type world interface {
 	Kubelet(context.Context) (host.Unit, error)
 	RestartKubelet(context.Context) error
 	KubeletLog(context.Context) []string
+	// SwapRefused reports whether the kubelet's log says that it will not run
+	// with swap on, and swap is on.
+	SwapRefused(context.Context) bool
 
 	KubeadmFit(context.Context) error
 	// Register says what a join registers our Node with. Probe asks for that

@@ -210,6 +210,7 @@ func TestATerminalThatIsLostStopsNothingAndCheckTellsHowItWent(t *testing.T) {
 	s.must(s.node.WrapKubeadm("#!/bin/sh\ntrap '' TERM\n[ \"$1\" = version ] || { while sleep 1; do :; done; }\nexec " + testbed.RealKubeadm + " \"$@\"\n"))
 	c = s.at(140, 30, s.args()...)
 	c.shows("…  join      running kubeadm join")
+	s.eventually(30*time.Second, func() bool { return len(s.alive("sleep")) > 0 }, "kubeadm does not run") // and is deaf by then
 	c.types(ctrlC)
 	c.shows("SIGINT received: stopping", "a second one ends nodejoin at once")
 	asked := time.Now()

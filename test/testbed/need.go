@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +18,8 @@ import (
 // PATH, or a file by its absolute path: one that no other package has, for a folder may be there before its package is.
 // One at a time on a machine: a program whose package is being unpacked is there, and does not work yet.
 func Need(ctx context.Context, out io.Writer, packageOf map[string]string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Minute, errors.New("apt-get takes too long"))
+	defer cancel()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return fmt.Errorf("finding the cache folder: %w", err)
@@ -45,6 +49,7 @@ func Need(ctx context.Context, out io.Writer, packageOf map[string]string) error
 	for _, args := range [][]string{{"update"}, install} {
 		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=600"}, args...)...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // and no dpkg is left at work
 		cmd.WaitDelay = 20 * time.Second
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("running %q: %w\n%s\n  to mend it: apt-get update && apt-get %s", cmd.Args, err, tail(string(output), tailLines), strings.Join(install, " "))
