@@ -77,7 +77,7 @@ func TestSwapIsAPersonsJob(t *testing.T) {
 	s.join(s.args("--attempt-timeout", "30s", "--timeout", "90s")...).is(3, "HostUnfit").counts(1, 0, atMostOne, 0).
 		says("swap", "swapoff -a", "/etc/fstab", "failSwapOn").within(90 * time.Second)
 	s.must(s.node.Uncover("/proc/swaps"))
-	s.member(s.join(s.args()...).is(0, "Joined", "Recovered").counts(atMostOne, atMostOne, atMostOne, 0))
+	s.member(s.join(s.args()...).is(0, "Joined", "Recovered", "AlreadyJoined").counts(atMostOne, atMostOne, atMostOne, 0))
 }
 
 // A member whose Node was deleted while swap was on: a restart of the kubelet does not help, and a reset would not either.
@@ -90,7 +90,7 @@ func TestSwapIsNoReasonForAReset(t *testing.T) {
 	s.must(s.cp.DeleteNode(t.Context(), "w1"))
 	s.join(s.args()...).is(3, "HostUnfit").counts(0, 0, 1, 0).says("swap", "swapoff -a").within(2 * time.Minute)
 	s.must(s.node.Uncover("/proc/swaps"))
-	s.member(s.join(s.args()...).is(0, "Recovered").counts(0, 0, atMostOne, 0))
+	s.member(s.join(s.args()...).is(0, "Recovered", "AlreadyJoined").counts(0, 0, atMostOne, 0))
 }
 
 func TestForwardingTurnedOffIsAPersonsJob(t *testing.T) {
