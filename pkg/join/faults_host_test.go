@@ -81,7 +81,7 @@ func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T
 	})
 }
 
-// The kubelet looks at swap only once it has its credentials: the join looks well until then, and kubeadm only warns.
+// On a slow host the kubelet has got its certificate by the time when it looks at swap: the join looks well until then.
 func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 	t.Attr("fault", "30")
 	dies := func(s *sim) { s.running, s.unit.Failing, s.swap, s.policy = true, true, true, true }

@@ -132,7 +132,7 @@ func (r *run) startedKubelet() bool {
 	return err == nil && r.report.Counts.Joins+r.report.Counts.KubeletRestarts > 0
 }
 
-// swapRefused: kubeadm only warns, and the kubelet reads swap's state only once it has credentials.
+// swapRefused: kubeadm only warns; the kubelet refuses, on a slow host after it has got its certificate.
 func swapRefused(err error) error {
 	return &Error{Reason: HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
 		Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +42,10 @@ func (c crowd) what(text string) string {
 	return fmt.Sprintf("%d: %s", c.nodes, text)
 }
 
+// spinning is a program for each core that does nothing, over the network or else, at the priority of the nodes: what it costs
+// an API server that its clients run on its own host.
+const spinning = "spinning"
+
 // defaultCrowd are the nodes at the controller manager's own rate.
 const defaultCrowd = 100
 
@@ -59,7 +64,7 @@ func (b *bench) storm() error {
 	most := sizes[len(sizes)-1]
 	var all []crowd
 	for run, n := range sizes { // each beside a start that nobody waits for: the machine may change its speed
-		all = append(all, crowd{ours, 0, run, false}, crowd{ours, n, 0, false})
+		all = append(all, crowd{ours, 0, run, false}, crowd{spinning, 0, run, false}, crowd{ours, n, 0, false})
 	}
 	all = append(all, crowd{shellLoop, most, 0, false}, crowd{ours, min(defaultCrowd, most), 0, true})
 	for _, c := range all {
@@ -87,7 +92,7 @@ func (b *bench) gather(c crowd, scripted string) error {
 		token := testbed.NewToken()
 		var procs []*testbed.Proc
 		for _, node := range nodes {
-			p, err := node.Start(s.ctx, testbed.Command{Args: append(aside, s.command(c.contender, token)...)})
+			p, err := node.Start(s.ctx, testbed.Command{Args: slices.Concat(aside, s.command(c.contender, token))})
 			if err != nil {
 				return err
 			}
@@ -97,6 +102,9 @@ func (b *bench) gather(c crowd, scripted string) error {
 		if err := s.sleep(5*time.Second + time.Duration(c.nodes)*100*time.Millisecond); err != nil {
 			return err
 		}
+		if c.contender == spinning {
+			return s.spin(c, token)
+		}
 		return s.outlast(c, token, procs)
 	})
 }
@@ -104,6 +112,29 @@ func (b *bench) gather(c crowd, scripted string) error {
 // aside gives way to the control plane, whose processor a node does not share in the field: lowest in its own session, and
 // its session lowest of all.
 var aside = []string{"sh", "-c", `echo 19 > /proc/self/autogroup; exec nice -n 19 "$@"`, "sh"}
+
+// spin measures a start beside a program for each core that spins to the end.
+func (s *stage) spin(c crowd, token string) error {
+	var procs []*testbed.Proc
+	for range runtime.NumCPU() {
+		p, err := s.node.Start(s.ctx, testbed.Command{Args: slices.Concat(aside, []string{"sh", "-c", "while :; do :; done"})})
+		if err != nil {
+			return err
+		}
+		procs = append(procs, p)
+	}
+	if err := s.outlast(c, token, nil); err != nil {
+		return err
+	}
+	for _, p := range procs {
+		select {
+		case <-p.Done():
+			return fmt.Errorf("a program that was to spin has ended: %s", p.Stderr.String())
+		default:
+		}
+	}
+	return nil
+}
 
 // stand is a node for the scripted kubeadm: nothing runs on it but the contender.
 var stand = testbed.NodeOptions{NoRuntime: true, Kubelet: []string{"sleep", "infinity"}}
