@@ -131,12 +131,15 @@ func (r *run) join(ctx context.Context) error {
 func (r *run) awaitCredentials(ctx context.Context, back chan error) (*cluster.Credentials, error) {
 	tick := time.NewTicker(credentialsEvery)
 	defer tick.Stop()
+	late := time.After(credentialsLate)
 	for {
 		if creds, err := r.w.Credentials(); err == nil {
 			return creds, nil
 		}
 		select {
 		case <-tick.C:
+		case <-late:
+			tick.Reset(time.Second)
 		case err := <-back:
 			if creds, loadErr := r.w.Credentials(); loadErr == nil {
 				back <- err // for settle to hear

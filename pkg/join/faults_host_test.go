@@ -203,3 +203,22 @@ func TestFailureThatPassesDoesNotHideAnEnd(t *testing.T) {
 		wanted{reason: WrongCluster}.check(t, r, err)
 	})
 }
+
+// Where hundreds join at once, a certificate takes a minute.
+func TestCertificateThatIsLateIsLookedForOnceASecond(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		before := 0
+		s.join = func(context.Context) error {
+			before = s.looks
+			time.Sleep(time.Minute)
+			if n := s.looks - before; n < 60 || n > 120 {
+				t.Errorf("looked for it %d times in a minute, wanted ten times a second for 5 s and once a second then", n)
+			}
+			s.change(func() { s.joined() })
+			return nil
+		}
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
+	})
+}

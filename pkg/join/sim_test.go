@@ -48,6 +48,7 @@ type sim struct {
 	mended    bool // its next start is a good one
 	restarts  []time.Time
 	kubeadms  int // running at this moment
+	looks     int // for credentials
 	fit       error
 	fitTakes  time.Duration                     // for kubeadm to say its version
 	restart   error                             // of the next restarts
@@ -384,6 +385,7 @@ func (s *sim) Inspect() (host.Disk, error) {
 func (s *sim) Credentials() (*cluster.Credentials, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	if s.creds == nil {
 		return nil, fs.ErrNotExist
 	}

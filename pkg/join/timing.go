@@ -70,8 +70,10 @@ const (
 
 	// credentialsEvery is how often the disk is asked for the kubelet's
 	// certificate while kubeadm runs: it is there 0.6 s after the start, and
-	// the Node can come and go before kubeadm returns.
+	// the Node can come and go before kubeadm returns. From credentialsLate on
+	// something is slow, as where hundreds join at once, and once a second does.
 	credentialsEvery = 100 * time.Millisecond
+	credentialsLate  = 5 * time.Second
 	// crashLook lies between two looks at whether the kubelet runs: one without a
 	// configuration dies within a second and is started again after ten.
 	crashLook = 2 * time.Second
