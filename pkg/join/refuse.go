@@ -118,7 +118,7 @@ func (r *run) kubelet(ctx context.Context) (host.Unit, error) {
 		return unit, &Error{Reason: HostUnfit, Message: "there is no service \"kubelet\"", Hint: "install the kubelet's package, or its unit file"}
 	case unit.Masked:
 		return unit, &Error{Reason: HostUnfit, Message: "the service \"kubelet\" is masked", Hint: "run `systemctl unmask kubelet`"}
-	case unit.Failing && r.startedKubelet() && r.w.SwapRefused(ctx):
+	case r.startedKubelet() && r.w.SwapRefused(ctx): // it may be just at its next try
 		return unit, swapRefused(nil)
 	case unit.Disabled:
 		r.warn("the service \"kubelet\" is disabled: this Node will not come back after a reboot (`systemctl enable kubelet`)")
