@@ -24,6 +24,10 @@ const kubeletConf = "/etc/kubernetes/kubelet.conf"
 // kubeletLogLines of the kubelet's log travel with a failure.
 const kubeletLogLines = 20
 
+// kubeletLifeLines hold all of a kubelet that refused, configuration and all,
+// and what the next try has said so far.
+const kubeletLifeLines = 200
+
 // machine is the real [world].
 type machine struct {
 	host.Host
@@ -160,7 +164,7 @@ func (m *machine) KubeletLog(ctx context.Context) []string {
 }
 
 func (m *machine) SwapRefused(ctx context.Context) bool {
-	return m.SwapOn() && host.SwapRefused(m.KubeletLog(ctx))
+	return m.SwapOn() && host.SwapRefused(m.Host.KubeletLog(ctx, kubeletLifeLines))
 }
 
 // KubeadmFit: programs that are missing or too old make every attempt fail.
