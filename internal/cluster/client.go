@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -66,15 +67,22 @@ type Client struct {
 }
 
 // clock notes, by the Date of each answer, how far the server's clock is ahead
-// of ours. It stands where every answer passes, so it also takes out the web
-// pages, which no API server sends.
+// of ours, and how long the server took: from when it had the question, or from
+// the beginning if it never had. It stands where every answer passes, so it also
+// takes out the web pages, which no API server sends.
 type clock struct {
 	http.RoundTripper
-	ahead atomic.Int64
+	ahead, took atomic.Int64
 }
 
 func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := c.RoundTripper.RoundTrip(r)
+	var since atomic.Pointer[time.Time]
+	mark := func() { now := time.Now(); since.Store(&now) }
+	mark()
+	response, err := c.RoundTripper.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { mark() },
+	})))
+	c.took.Store(int64(time.Since(*since.Load())))
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,7 @@ type apiServer struct {
 	requests []string // path and Authorization header
 
 	connections atomic.Int32
+	handshake   atomic.Int64 // how long one takes more
 }
 
 func newAPIServer(t *testing.T) *apiServer {
@@ -123,6 +124,10 @@ func newAPIServer(t *testing.T) *apiServer {
 		}
 	}
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}
+	s.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(time.Duration(s.handshake.Load()))
+		return nil, nil
+	}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	s.info = s.signed(tokenSecret)
@@ -258,6 +263,41 @@ func TestProbeVerdicts(t *testing.T) {
 	}
 }
 
+// What the network and a handshake take is not the server's.
+func TestProbeTellsHowLongTheServerTook(t *testing.T) {
+	const slow = 300 * time.Millisecond
+	for name, c := range map[string]struct{ network, handshake, server, least, most time.Duration }{
+		"not serving yet":   {handshake: slow, most: slow / 2},
+		"at ease":           {most: slow / 2},
+		"far away":          {network: slow, most: slow / 2},
+		"busy":              {server: slow, least: slow, most: 2 * slow},
+		"busy and far away": {network: slow, server: slow, least: slow / 2, most: 2 * slow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t)
+			handler := s.Config.Handler
+			s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(c.server + c.network)
+				handler.ServeHTTP(w, r)
+			})
+			d, err := NewDiscoverer(Source{Endpoint: s.endpoint(), Pins: []string{s.ca.pin()}, NodeName: "w1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			s.handshake.Store(int64(c.handshake))
+			dialer.Control = func(string, string, syscall.RawConn) error { time.Sleep(c.network); return nil }
+			defer func() { dialer.Control = nil }()
+			for range 2 { // the second one on the connection of the first
+				p := d.Probe(t.Context(), token, token)
+				if p.Verdict != Proven || p.Took < c.least || p.Took > c.most {
+					t.Errorf("verdict %d, took %s, wanted %s to %s", p.Verdict, p.Took, c.least, c.most)
+				}
+			}
+		})
+	}
+}
+
 // Hundreds of nodes wait for one signer: each asks for cluster-info, and shows the token once only.
 func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
 	s := newAPIServer(t)
@@ -284,8 +324,12 @@ func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
 	s.info = nil
 	d.Probe(t.Context(), token, token)
 	s.info = unsigned
+	if p := d.Probe(t.Context(), token, token); p.Node.Answer != Silent || !p.Old || shown() != 1 {
+		t.Errorf("just back, a server has no signature yet, and the token was shown %d times (the Node %s, old %t): %q", shown(), p.Node.Answer, p.Old, s.requests)
+	}
+	d.asked = d.asked.Add(-unsignedAgain)
 	if p := d.Probe(t.Context(), token, token); p.Old || shown() != 2 {
-		t.Errorf("a silence lies between, and the token was shown %d times: %q", shown(), s.requests)
+		t.Errorf("a silence lies some seconds back, and the token was shown %d times: %q", shown(), s.requests)
 	}
 	d.Probe(t.Context(), token, "abcdef.another89abcdef0")
 	s.node, s.info = absentNode, signed

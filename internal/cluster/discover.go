@@ -73,6 +73,9 @@ type Probe struct {
 	// Ahead is how far the server's clock was ahead of ours at its last answer.
 	// Nothing proves it: good for a hint only.
 	Ahead time.Duration
+	// Took is how long the server took to answer, without what the network and
+	// a handshake take: some milliseconds, if it is at ease.
+	Took time.Duration
 }
 
 // Discoverer probes one cluster again and again, on kept connections.
@@ -91,7 +94,7 @@ type Discoverer struct {
 	key    string  // what proven was made from
 
 	unsigned Sighting  // what came of showing the token though cluster-info was not signed for it,
-	asked    time.Time // and when
+	asked    time.Time // and when; or since when cluster-info is served
 }
 
 // otherServer is for how long connections are kept. Behind a load balancer they
@@ -100,8 +103,9 @@ type Discoverer struct {
 const otherServer = 15 * time.Second
 
 // unsignedAgain is when a token that cluster-info is not signed for is shown
-// again. A late signer is all that is behind it as a rule, and a crowd of nodes
-// is waiting for it; a wrong token is known by its answers over a minute.
+// again, and to a server that was not there before, when it is shown at all. A
+// late signer is all that is behind it as a rule, and a crowd of nodes is waiting
+// for it; a wrong token is known by its answers over a minute.
 const unsignedAgain = 5 * time.Second
 
 // NewDiscoverer makes no connection yet.
@@ -154,12 +158,16 @@ func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
 	}
 	p := d.probe(ctx, token, bearer)
 	if p.Verdict <= NotServed { // what was said before a silence is forgotten
-		d.unsigned = Sighting{}
+		d.unsigned, d.asked = Sighting{}, time.Now()
 	}
 	for _, c := range []*Client{d.proven, d.anon} {
 		if c != nil {
 			p.Ahead = time.Duration(c.clock.ahead.Load())
+			p.Took = time.Duration(c.clock.took.Swap(0))
 		}
+	}
+	if d.door != nil {
+		p.Took = max(0, p.Took-d.door.far)
 	}
 	return p
 }
@@ -232,6 +240,7 @@ func (d *Discoverer) clusterInfo(ctx context.Context) (*corev1.ConfigMap, Probe)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if !d.hears {
+		d.dialed = time.Now()
 		if err := d.door.knock(ctx); err != nil {
 			return nil, Probe{Err: fmt.Errorf("getting cluster-info: %w", err)}
 		}
@@ -315,12 +324,13 @@ func (d *Discoverer) ask(ctx context.Context, p Probe, bearer string) Probe {
 func (d *Discoverer) keep(client *Client, key string) {
 	if d.proven != nil {
 		d.proven.Close()
+		d.asked = time.Time{} // another token or CA is tried at once
 	}
 	d.proven, d.key, d.unsigned = client, key, Sighting{}
 }
 
 func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
-	if p.Verdict == Unsigned && d.unsigned.Answer != Silent && time.Since(d.asked) < unsignedAgain {
+	if p.Verdict == Unsigned && time.Since(d.asked) < unsignedAgain {
 		p.Node, p.Old = d.unsigned, true
 		return p
 	}

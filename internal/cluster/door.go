@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 )
 
 // door is where a server is to answer. Knocking makes a connection and no
@@ -13,7 +14,8 @@ import (
 // minute. The connection that it brings is what the next request goes over.
 type door struct {
 	addr   string
-	behind bool // a proxy: only a request knows the way
+	behind bool          // a proxy: only a request knows the way
+	far    time.Duration // that it took to connect: one way and back, answered by the kernel
 
 	mu   sync.Mutex
 	open net.Conn // and nothing was said over it
@@ -29,10 +31,12 @@ func (d *door) knock(ctx context.Context) error {
 	if d.behind {
 		return nil
 	}
+	began := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", d.addr)
 	if err != nil {
 		return err
 	}
+	d.far = time.Since(began)
 	d.keep(conn)
 	return nil
 }

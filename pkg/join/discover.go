@@ -16,7 +16,7 @@ import (
 type discovery struct {
 	answers time.Time     // when an API server first answered at all
 	serves  time.Time     // when it first served cluster-info
-	least   time.Duration // that an answer took
+	took    time.Duration // by the server, for its last answer
 	refused time.Time     // since when the token is refused; zero: it is not
 	badSign time.Time     // when a bad signature was first seen
 }
@@ -37,19 +37,17 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 			}
 			continue
 		}
-		began := time.Now()
 		p := r.w.Probe(ctx, r.token, r.bearer(r.token))
 		if ctx.Err() != nil {
 			return p, context.Cause(ctx)
 		}
-		took := time.Since(began)
 		if done, err := r.judge(&d, p); done || err != nil {
 			return p, err
 		}
 		if r.evidence != "" {
 			return p, r.giveUp(p.Err)
 		}
-		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(p, took, r.jitter))); err != nil {
+		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(p, r.jitter))); err != nil {
 			return p, err
 		}
 	}
@@ -221,22 +219,20 @@ func (r *run) tokenError(cause error) *Error {
 }
 
 // pace is fast while a control plane is just coming up, and calm else. A server
-// that answers later than it can is given time: hundreds of nodes may be waiting
-// for it.
-func (d *discovery) pace(p cluster.Probe, took time.Duration, jitter float64) time.Duration {
-	pause, most := probeSilent, probeSilent
-	switch {
-	case d.answers.IsZero():
-	case time.Since(d.answers) < fastFor:
-		pause = probeFast
-	default:
-		most = probeBusy
-	}
-	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
-		if d.least == 0 || took < d.least {
-			d.least = took
+// that was twice not at ease is given time: hundreds of nodes may be waiting for
+// it.
+func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
+	pause := probeSilent
+	if !d.answers.IsZero() {
+		if time.Since(d.answers) < fastFor {
+			pause = probeFast
 		}
-		pause = max(pause, min(probeShare*(took-d.least), most))
+		before := d.took
+		d.took = p.Took
+		if before == 0 {
+			before = p.Took
+		}
+		pause = max(pause, min(probeShare*(min(before, d.took)-atEase), probeBusy))
 	}
 	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64()))
 }

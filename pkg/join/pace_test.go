@@ -12,36 +12,43 @@ import (
 
 func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	unsigned := cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
+	unavailable := cluster.Probe{Err: apierrors.NewInternalError(errors.New("etcd"))}
 	for name, c := range map[string]struct {
 		answers time.Duration // ago; 0: none yet
 		probe   cluster.Probe
-		least   time.Duration
+		before  time.Duration
 		took    time.Duration
 		want    time.Duration
 	}{
-		"nothing answers":       {took: 3 * time.Second, want: probeSilent},
-		"at ease":               {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 2 * time.Millisecond, want: probeFast},
-		"at ease, far away":     {answers: time.Minute, probe: unsigned, least: 250 * time.Millisecond, took: 251 * time.Millisecond, want: probeSilent},
-		"busy":                  {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 31 * time.Millisecond, want: 30 * probeShare * time.Millisecond},
-		"very busy":             {answers: time.Second, probe: unsigned, least: time.Millisecond, took: 2 * time.Second, want: probeSilent},
-		"nothing but 500 yet":   {probe: cluster.Probe{Err: apierrors.NewInternalError(errors.New("etcd"))}, least: time.Millisecond, took: 3 * time.Second, want: probeSilent},
-		"gone again":            {answers: time.Second, took: 2 * time.Second, want: probeFast},
-		"starting for too long": {answers: fastFor, probe: unsigned, took: 2 * time.Millisecond, want: probeSilent},
-		"busy for longer":       {answers: time.Minute, probe: unsigned, least: time.Millisecond, took: 101 * time.Millisecond, want: 100 * probeShare * time.Millisecond},
-		"busy for long":         {answers: time.Minute, probe: unsigned, least: time.Millisecond, took: 2 * time.Second, want: probeBusy},
+		"nothing answers":           {took: 3 * time.Second, want: probeSilent},
+		"nothing but 500 yet":       {probe: unavailable, before: 3 * time.Second, took: 3 * time.Second, want: probeSilent},
+		"at ease":                   {answers: time.Second, probe: unsigned, before: time.Millisecond, took: 2 * time.Millisecond, want: probeFast},
+		"at ease, before it's busy": {answers: time.Second, probe: unsigned, before: time.Millisecond, took: 2 * time.Second, want: probeFast},
+		"at ease again":             {answers: time.Second, probe: unsigned, before: 2 * time.Second, took: time.Millisecond, want: probeFast},
+		"busy":                      {answers: time.Second, probe: unsigned, before: 300 * time.Millisecond, took: atEase + 30*time.Millisecond, want: 30 * probeShare * time.Millisecond},
+		"busy from its first":       {answers: time.Second, probe: unsigned, took: atEase + 30*time.Millisecond, want: 30 * probeShare * time.Millisecond},
+		"very busy":                 {answers: time.Second, probe: unsigned, before: time.Second, took: 2 * time.Second, want: probeBusy},
+		"hangs":                     {answers: time.Second, before: 8 * time.Second, took: 8 * time.Second, want: probeBusy},
+		"gone again":                {answers: time.Second, before: 2 * time.Second, want: probeFast},
+		"starting for too long":     {answers: fastFor, probe: unsigned, before: 2 * time.Millisecond, took: 2 * time.Millisecond, want: probeSilent},
+		"busy for longer":           {answers: time.Minute, probe: unsigned, before: time.Second, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := discovery{least: c.least}
-			if c.answers > 0 {
-				d.answers = time.Now().Add(-c.answers)
+			c.probe.Took = c.took
+			pace := func(jitter float64) time.Duration {
+				d := discovery{took: c.before}
+				if c.answers > 0 {
+					d.answers = time.Now().Add(-c.answers)
+				}
+				return d.pace(c.probe, jitter)
 			}
-			if got := d.pace(c.probe, c.took, 0); got != c.want {
+			if got := pace(0); got != c.want {
 				t.Errorf("%s, wanted %s", got, c.want)
 			}
 			const jitter = 0.25
 			least, most := time.Hour, time.Duration(0)
 			for range 1000 {
-				got := d.pace(c.probe, c.took, jitter)
+				got := pace(jitter)
 				least, most = min(least, got), max(most, got)
 			}
 			if least < c.want*3/4 || most > c.want*5/4 || most-least < c.want/4 {

@@ -13,11 +13,11 @@ const (
 	// tick of this is delay added to the join.
 	probeFast = 200 * time.Millisecond
 	fastFor   = 10 * time.Second
-	// probeShare times as long as an answer took, over the quickest so far, is left
-	// between it and the next probe: an API server at ease answers within 10 ms,
-	// one that is starting, or that hundreds of nodes wait for, does not. Up to
-	// probeSilent while it may just be starting; then up to probeBusy, which is
-	// kubeadm's own pace.
+	// An API server answers within atEase, also while it starts, but not while
+	// hundreds of nodes wait for it: then it took 200 ms. probeShare times what it
+	// takes longer is left between two probes, up to probeBusy, which is kubeadm's
+	// own pace.
+	atEase     = 25 * time.Millisecond
 	probeShare = 20
 	probeBusy  = 5 * time.Second
 

@@ -46,6 +46,10 @@ func (c crowd) what(text string) string {
 // an API server that its clients run on its own host.
 const spinning = "spinning"
 
+// once asks the API server a single question as soon as its port is open: the least that a node can do which is to notice
+// a control plane at all.
+const once = "once"
+
 // defaultCrowd are the nodes at the controller manager's own rate.
 const defaultCrowd = 100
 
@@ -66,7 +70,7 @@ func (b *bench) storm() error {
 	for run, n := range sizes { // each beside a start that nobody waits for: the machine may change its speed
 		all = append(all, crowd{ours, 0, run, false}, crowd{spinning, 0, run, false}, crowd{ours, n, 0, false})
 	}
-	all = append(all, crowd{shellLoop, most, 0, false}, crowd{ours, min(defaultCrowd, most), 0, true})
+	all = append(all, crowd{once, most, 0, false}, crowd{shellLoop, most, 0, false}, crowd{ours, min(defaultCrowd, most), 0, true})
 	for _, c := range all {
 		if err := b.gather(c, scripted); err != nil {
 			return fmt.Errorf("%v: %w", c, err)
@@ -170,7 +174,12 @@ func (s *stage) outlast(c crowd, token string, procs []*testbed.Proc) error {
 		return err
 	}
 	add("API server's CPU s until signed", before)
-	if c.nodes == 0 {
+	if c.contender == once {
+		if asked := s.asked(once); asked < c.nodes*9/10 {
+			return fmt.Errorf("%d of %d have asked before the signature", asked, c.nodes)
+		}
+	}
+	if c.nodes == 0 || c.contender == once {
 		in.Stop()
 		return nil
 	}

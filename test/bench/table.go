@@ -188,7 +188,8 @@ func (b *bench) stormLines() []line {
 	for _, what := range []string{"API server's start to ready", "ready to signed", "API server's CPU s until signed"} {
 		alone := b.mid("storm", ours, "0: "+what)
 		lines = append(lines, line{
-			at(what), both(what), fmt.Sprintf("1.1 x the %s s with nobody waiting (beside programs that only spin: %s s)", number(alone), number(b.mid("storm", spinning, "0: "+what))),
+			at(what), both(what), fmt.Sprintf("1.1 x the %s s with nobody waiting (beside programs that only spin %s s, beside %d that ask once %s s)",
+				number(alone), number(b.mid("storm", spinning, "0: "+what)), n, number(b.mid("storm", once, at(what)))),
 			[]check{{b.mid("storm", ours, at(what)) / alone, 1.1, " x"}},
 		})
 	}

@@ -8,11 +8,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +49,8 @@ func run(args []string) error {
 				return err
 			}
 		}
+	case "ask":
+		return ask(args[1])
 	case "join":
 		t, err := target(args[1:])
 		if err != nil {
@@ -55,6 +59,22 @@ func run(args []string) error {
 		return t.join(context.Background())
 	}
 	return nil
+}
+
+// ask asks for cluster-info once, as soon as the endpoint's port is open, with as little as that takes, and never again.
+func ask(endpoint string) error {
+	conn, err := net.Dial("tcp", endpoint)
+	for ; err != nil; conn, err = net.Dial("tcp", endpoint) {
+		time.Sleep(time.Second)
+	}
+	over := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if _, err := fmt.Fprintf(over, "GET /api/v1/namespaces/kube-public/configmaps/cluster-info HTTP/1.1\r\nHost: %s\r\nUser-Agent: once\r\n\r\n", endpoint); err != nil {
+		return err
+	}
+	if _, err := over.Read(make([]byte, 1<<16)); err != nil {
+		return err
+	}
+	select {}
 }
 
 const (
@@ -258,8 +278,14 @@ func (j *joining) register(ctx context.Context, pair []byte) error {
 			Conditions: []core.NodeCondition{{Type: core.NodeReady, Status: core.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: now, LastTransitionTime: now}},
 		},
 	}
-	if _, err := client.CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err != nil {
-		return fmt.Errorf("registering the Node: %w", err)
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 7*time.Second) { // as the kubelet does: tryRegisterWithAPIServer
+		if _, err = client.CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err == nil || apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("registering the Node: %w", err)
+		case <-time.After(wait):
+		}
 	}
-	return nil
 }
