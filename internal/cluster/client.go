@@ -67,24 +67,24 @@ type Client struct {
 }
 
 // clock notes, by the Date of each answer, how far the server's clock is ahead
-// of ours, and how long the server took: from when it had the question, or from
-// the beginning if it never had. It stands where every answer passes, so it also
-// takes out the web pages, which no API server sends.
+// of ours, and how long the server took from when it had the question. It stands
+// where every answer passes, so it also takes out the web pages, which no API
+// server sends.
 type clock struct {
 	http.RoundTripper
 	ahead, took atomic.Int64
 }
 
 func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
-	var since atomic.Pointer[time.Time]
-	mark := func() { now := time.Now(); since.Store(&now) }
-	mark()
+	var asked atomic.Pointer[time.Time]
 	response, err := c.RoundTripper.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { mark() },
+		WroteRequest: func(httptrace.WroteRequestInfo) { now := time.Now(); asked.Store(&now) },
 	})))
-	c.took.Store(int64(time.Since(*since.Load())))
 	if err != nil {
 		return nil, err
+	}
+	if since := asked.Load(); since != nil {
+		c.took.Store(int64(time.Since(*since)))
 	}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		c.ahead.Store(int64(time.Until(date)))

@@ -88,7 +88,8 @@ type Discoverer struct {
 	dialed time.Time                           // when new connections were last asked for
 	peer   atomic.Pointer[[]*x509.Certificate] // shown by the last connection that anon made; a dial outlives its request
 
-	last *reading // of cluster-info
+	last  *reading      // of cluster-info
+	least time.Duration // that an answer took
 
 	proven *Client // with the token, to a proven server
 	key    string  // what proven was made from
@@ -158,18 +159,28 @@ func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
 	}
 	p := d.probe(ctx, token, bearer)
 	if p.Verdict <= NotServed { // what was said before a silence is forgotten
-		d.unsigned, d.asked = Sighting{}, time.Now()
+		d.unsigned = Sighting{}
 	}
 	for _, c := range []*Client{d.proven, d.anon} {
 		if c != nil {
 			p.Ahead = time.Duration(c.clock.ahead.Load())
-			p.Took = time.Duration(c.clock.took.Swap(0))
+			p.Took = max(p.Took, time.Duration(c.clock.took.Swap(0)))
 		}
 	}
-	if d.door != nil {
-		p.Took = max(0, p.Took-d.door.far)
-	}
+	p.Took = max(0, p.Took-d.far(p.Took))
 	return p
+}
+
+// far is how long the network takes, as far as it is known: where nobody can
+// knock, no longer than the quickest answer took.
+func (d *Discoverer) far(took time.Duration) time.Duration {
+	if d.door != nil && !d.door.behind {
+		return d.door.far
+	}
+	if took > 0 && (d.least == 0 || took < d.least) {
+		d.least = took
+	}
+	return d.least
 }
 
 func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
@@ -182,6 +193,9 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 	}
 	info, failed := d.clusterInfo(ctx)
 	if info == nil {
+		if failed.Verdict == NotServed || !Answered(failed.Err) {
+			d.asked = time.Now()
+		}
 		return failed
 	}
 	kubeconfig := info.Data[bootstrapapi.KubeConfigKey]
@@ -335,7 +349,7 @@ func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
 		return p
 	}
 	p.Node = d.proven.Node(ctx, *d.name.Load())
-	if p.Verdict == Unsigned {
+	if p.Verdict == Unsigned && p.Node.Answer != Silent {
 		d.unsigned, d.asked = p.Node, time.Now()
 	}
 	switch p.Node.Answer {

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -15,7 +17,7 @@ import (
 type door struct {
 	addr   string
 	behind bool          // a proxy: only a request knows the way
-	far    time.Duration // that it took to connect: one way and back, answered by the kernel
+	far    time.Duration // least that it took to connect or be refused: one way and back, for the kernel answers
 
 	mu   sync.Mutex
 	open net.Conn // and nothing was said over it
@@ -33,10 +35,12 @@ func (d *door) knock(ctx context.Context) error {
 	}
 	began := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", d.addr)
+	if took := time.Since(began); (err == nil || errors.Is(err, syscall.ECONNREFUSED)) && (d.far == 0 || took < d.far) {
+		d.far = took
+	}
 	if err != nil {
 		return err
 	}
-	d.far = time.Since(began)
 	d.keep(conn)
 	return nil
 }

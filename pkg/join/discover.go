@@ -16,7 +16,8 @@ import (
 type discovery struct {
 	answers time.Time     // when an API server first answered at all
 	serves  time.Time     // when it first served cluster-info
-	took    time.Duration // by the server, for its last answer
+	timed   bool          // an answer was
+	took    time.Duration // by the server, for the last one
 	refused time.Time     // since when the token is refused; zero: it is not
 	badSign time.Time     // when a bad signature was first seen
 }
@@ -219,19 +220,19 @@ func (r *run) tokenError(cause error) *Error {
 }
 
 // pace is fast while a control plane is just coming up, and calm else. A server
-// that was twice not at ease is given time: hundreds of nodes may be waiting for
-// it.
+// that was not at ease for its last two answers, or for its first, is given time:
+// hundreds of nodes may be waiting for it.
 func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
 	pause := probeSilent
-	if !d.answers.IsZero() {
-		if time.Since(d.answers) < fastFor {
-			pause = probeFast
-		}
+	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
+		pause = probeFast
+	}
+	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
 		before := d.took
-		d.took = p.Took
-		if before == 0 {
+		if !d.timed {
 			before = p.Took
 		}
+		d.timed, d.took = true, p.Took
 		pause = max(pause, min(probeShare*(min(before, d.took)-atEase), probeBusy))
 	}
 	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64()))

@@ -13,32 +13,36 @@ import (
 func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	unsigned := cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
 	unavailable := cluster.Probe{Err: apierrors.NewInternalError(errors.New("etcd"))}
+	busy := atEase + 30*time.Millisecond
 	for name, c := range map[string]struct {
 		answers time.Duration // ago; 0: none yet
 		probe   cluster.Probe
-		before  time.Duration
+		before  []time.Duration
 		took    time.Duration
 		want    time.Duration
 	}{
-		"nothing answers":           {took: 3 * time.Second, want: probeSilent},
-		"nothing but 500 yet":       {probe: unavailable, before: 3 * time.Second, took: 3 * time.Second, want: probeSilent},
-		"at ease":                   {answers: time.Second, probe: unsigned, before: time.Millisecond, took: 2 * time.Millisecond, want: probeFast},
-		"at ease, before it's busy": {answers: time.Second, probe: unsigned, before: time.Millisecond, took: 2 * time.Second, want: probeFast},
-		"at ease again":             {answers: time.Second, probe: unsigned, before: 2 * time.Second, took: time.Millisecond, want: probeFast},
-		"busy":                      {answers: time.Second, probe: unsigned, before: 300 * time.Millisecond, took: atEase + 30*time.Millisecond, want: 30 * probeShare * time.Millisecond},
-		"busy from its first":       {answers: time.Second, probe: unsigned, took: atEase + 30*time.Millisecond, want: 30 * probeShare * time.Millisecond},
-		"very busy":                 {answers: time.Second, probe: unsigned, before: time.Second, took: 2 * time.Second, want: probeBusy},
-		"hangs":                     {answers: time.Second, before: 8 * time.Second, took: 8 * time.Second, want: probeBusy},
-		"gone again":                {answers: time.Second, before: 2 * time.Second, want: probeFast},
-		"starting for too long":     {answers: fastFor, probe: unsigned, before: 2 * time.Millisecond, took: 2 * time.Millisecond, want: probeSilent},
-		"busy for longer":           {answers: time.Minute, probe: unsigned, before: time.Second, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
+		"nothing answers":       {want: probeSilent},
+		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: busy, want: probeSilent},
+		"at ease":               {answers: time.Second, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeFast},
+		"busy once":             {answers: time.Second, probe: unsigned, before: []time.Duration{0}, took: 2 * time.Second, want: probeFast},
+		"at ease again":         {answers: time.Second, probe: unsigned, before: []time.Duration{2 * time.Second}, took: time.Millisecond, want: probeFast},
+		"busy":                  {answers: time.Second, probe: unsigned, before: []time.Duration{0, time.Second}, took: busy, want: 30 * probeShare * time.Millisecond},
+		"busy from its first":   {answers: time.Second, probe: unsigned, took: busy, want: 30 * probeShare * time.Millisecond},
+		"very busy":             {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second}, took: 2 * time.Second, want: probeBusy},
+		"gone again":            {answers: time.Second, before: []time.Duration{2 * time.Second}, want: probeFast},
+		"gone again for longer": {answers: time.Minute, before: []time.Duration{2 * time.Second}, want: probeSilent},
+		"starting for too long": {answers: fastFor, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeSilent},
+		"busy for longer":       {answers: time.Minute, probe: unsigned, before: []time.Duration{time.Second}, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.probe.Took = c.took
 			pace := func(jitter float64) time.Duration {
-				d := discovery{took: c.before}
+				var d discovery
 				if c.answers > 0 {
 					d.answers = time.Now().Add(-c.answers)
+				}
+				for _, took := range c.before {
+					d.pace(cluster.Probe{Verdict: cluster.Unsigned, Took: took}, 0)
 				}
 				return d.pace(c.probe, jitter)
 			}
