@@ -18,9 +18,10 @@ const longest = 2 * time.Minute
 // late: a fresh control plane 5 to 15 s after the contender's start; seconds from the token's signature to the Node.
 func (b *bench) late() error {
 	const what = "signed to Node"
-	for run := range b.runs {
-		// the same lateness for all contenders of a round
-		lateness := 5*time.Second + rand.N(10*time.Second)
+	for run, part := range rand.Perm(b.runs) {
+		// The same lateness for all contenders of a round, and each part of the ten seconds once: what who polls every 5 s
+		// gets is luck, and its median would be, too.
+		lateness := 5*time.Second + 10*time.Second*time.Duration(part)/time.Duration(b.runs) + rand.N(10*time.Second/time.Duration(b.runs))
 		for _, who := range []string{limit, ours, bare, shellLoop, installer} {
 			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
 				took, never, err := s.lateJoin(who, lateness)
