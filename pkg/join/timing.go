@@ -15,11 +15,11 @@ const (
 	fastFor   = 10 * time.Second
 	// An API server answers within atEase, also while it starts, but not while
 	// hundreds of nodes wait for it: then it took 200 ms. probeShare times what it
-	// takes longer is left between two probes, up to probeBusy, which is kubeadm's
-	// own pace.
+	// takes longer is left between two probes, up to probeBusy: with the jitter 4
+	// to 8 s, where kubeadm asks every 5, for they all have come at the same time.
 	atEase     = 25 * time.Millisecond
 	probeShare = 20
-	probeBusy  = 5 * time.Second
+	probeBusy  = 6 * time.Second
 
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
