@@ -100,6 +100,7 @@ func (b *bench) run(only []string) (err error) {
 			continue
 		}
 		b.own[r.name] = true
+		b.Samples = slices.DeleteFunc(b.Samples, func(s sample) bool { return s.Row == r.name }) // of an earlier run, read with another row
 		b.say("== %s", r.name)
 		if err := r.measure(b); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)

@@ -32,7 +32,7 @@ var mutants = []mutant{
 	{"§2", "using the connection that a knock has made", "internal/cluster/door.go", "conn != nil && addr == d.addr", "conn != nil && addr == \"\""},
 	{"§2", "sparing the API server a token that it does not sign for yet", "internal/cluster/discover.go", "if p.Verdict == Unsigned && time.Since(d.asked)", "if p.Verdict == Unsigned && false && time.Since(d.asked)"},
 	{"§2", "leaving a busy server alone", "pkg/join/discover.go", "pause = max(pause, min(probeShare*(min(before, d.took)-atEase), probeBusy))", "_ = before"},
-	{"§2", "taking one slow answer for none", "pkg/join/discover.go", "min(before, d.took)-atEase", "d.took-atEase"},
+	{"§2", "taking one slow answer for none", "pkg/join/discover.go", "min(before, d.took)-atEase", "min(max(before, d.took), d.took)-atEase"},
 	{"§2", "knowing that share by the quickest connection", "internal/cluster/door.go", "(d.far == 0 || took < d.far)", "true"},
 	{"§2", "showing the token again after an error", "internal/cluster/discover.go", "failed.Verdict == NotServed || !Answered(failed.Err)", "true"},
 	{"§2", "taking off the network's share of an answer", "internal/cluster/discover.go", "max(0, p.Took-d.far(p.Took))", "p.Took"},
