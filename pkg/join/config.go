@@ -133,7 +133,7 @@ type plan struct {
 const minAttempt = 30 * time.Second
 
 func (c Config) plan() (*plan, error) {
-	p := &plan{Config: c, static: c.Token.Value, jitter: 1.0 / 3}
+	p := &plan{Config: c, static: c.Token.Value, jitter: 0.25}
 	for _, check := range []func() error{p.checkTimes, p.checkToken, p.checkRegistration, p.readFile, p.checkDiscovery, p.checkName, p.checkRendering} {
 		if err := check(); err != nil {
 			return nil, usage(err)

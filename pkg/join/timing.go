@@ -15,8 +15,8 @@ const (
 	fastFor   = 10 * time.Second
 	// An API server answers within atEase, also while it starts, but not while
 	// hundreds of nodes wait for it: then it took 200 ms. probeShare times what it
-	// takes longer is left between two probes, up to probeBusy: with the jitter 4
-	// to 8 s, where kubeadm asks every 5, for they all have come at the same time.
+	// takes longer is left between two probes, up to probeBusy: with the jitter
+	// 4.5 to 7.5 s, where kubeadm asks every 5, for they all came at the same time.
 	atEase     = 25 * time.Millisecond
 	probeShare = 20
 	probeBusy  = 6 * time.Second
