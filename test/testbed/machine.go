@@ -262,8 +262,13 @@ func (m *Machine) Exists(path string) bool {
 	return err == nil
 }
 
-// Install copies a program of the host into the machine's search path.
+// Install puts a program of the host into the machine's search path. Machines share it, as far as they share a file system:
+// hundreds of copies would not fit into memory.
 func (m *Machine) Install(program, name string) error {
+	path := m.disk(filepath.Join(machine.BinDir, name))
+	if err := os.Link(program, path+".new"); err == nil {
+		return os.Rename(path+".new", path)
+	}
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return fmt.Errorf("installing %s on %s: %w", name, m.Name, err)
