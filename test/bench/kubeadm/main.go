@@ -1,9 +1,11 @@
 // Command kubeadm stands in for kubeadm and the kubelet in a storm of hundreds of joins on one host, which the real ones
 // would not let it survive. What it does over the network is real: it waits for a signed cluster-info as kubeadm does,
-// asks for the Node with the token, gets a certificate by a CertificateSigningRequest, and registers the Node with it.
+// asks for the Node with the token, gets a certificate by a CertificateSigningRequest, and registers the Node with it. It
+// speaks without client-go, whose start would cost the API server's host more of its processor than all else here.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,10 +13,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,9 +30,6 @@ import (
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 )
 
@@ -128,12 +130,12 @@ func (j *joining) join(ctx context.Context) error {
 	if err := j.discover(ctx); err != nil {
 		return err
 	}
-	client, err := j.client(rest.Config{BearerToken: j.token})
+	client, err := newClient(j.server, j.ca, j.token, nil)
 	if err != nil {
 		return err
 	}
-	node, err := client.CoreV1().Nodes().Get(ctx, j.name, meta.GetOptions{})
-	if err == nil {
+	var node core.Node
+	if err := client.call(ctx, http.MethodGet, nodesPath+"/"+j.name, nil, &node); err == nil {
 		for _, c := range node.Status.Conditions {
 			if c.Type == core.NodeReady && c.Status == core.ConditionTrue {
 				return fmt.Errorf("a Node with name %q and status \"Ready\" already exists in the cluster", j.name)
@@ -143,7 +145,8 @@ func (j *joining) join(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{"kubeadm-config", "kubelet-config", "kube-proxy"} {
-		if _, err := client.CoreV1().ConfigMaps(meta.NamespaceSystem).Get(ctx, name, meta.GetOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		err := client.call(ctx, http.MethodGet, "/api/v1/namespaces/kube-system/configmaps/"+name, nil, &core.ConfigMap{})
+		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}
@@ -158,22 +161,28 @@ func (j *joining) join(ctx context.Context) error {
 }
 
 func (j *joining) discover(ctx context.Context) error {
-	anonymous, err := kubernetes.NewForConfig(&rest.Config{
-		Host: "https://" + j.endpoint, UserAgent: "kubeadm", Timeout: 10 * time.Second, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
-	})
+	anonymous, err := newClient("https://"+j.endpoint, nil, "", nil)
 	if err != nil {
 		return err
 	}
 	id, _, _ := strings.Cut(j.token, ".")
 	for {
-		info, err := anonymous.CoreV1().ConfigMaps(meta.NamespacePublic).Get(ctx, "cluster-info", meta.GetOptions{})
+		var info core.ConfigMap
+		err := anonymous.call(ctx, http.MethodGet, "/api/v1/namespaces/kube-public/configmaps/cluster-info", nil, &info)
 		if err == nil && info.Data["jws-kubeconfig-"+id] != "" {
-			config, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
-			if err != nil {
+			var config struct {
+				Clusters []struct {
+					Cluster struct {
+						Server string
+						CA     []byte `json:"certificate-authority-data"`
+					}
+				}
+			}
+			if err := yaml.Unmarshal([]byte(info.Data["kubeconfig"]), &config); err != nil {
 				return err
 			}
 			for _, c := range config.Clusters {
-				j.ca, j.server = c.CertificateAuthorityData, c.Server
+				j.ca, j.server = c.Cluster.CA, c.Cluster.Server
 			}
 			return nil
 		}
@@ -185,15 +194,82 @@ func (j *joining) discover(ctx context.Context) error {
 	}
 }
 
-func (j *joining) client(config rest.Config) (*kubernetes.Clientset, error) {
-	config.Host, config.UserAgent, config.TLSClientConfig.CAData = j.server, "kubeadm", j.ca
-	return kubernetes.NewForConfig(&config)
+const (
+	nodesPath = "/api/v1/nodes"
+	csrsPath  = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+)
+
+// client speaks to one API server.
+type client struct {
+	http.Client
+	server, token string
+}
+
+// newClient verifies the server by ca, if there is one, and shows it token or pair, if there are.
+func newClient(server string, ca []byte, token string, pair []byte) (*client, error) {
+	config := &tls.Config{InsecureSkipVerify: ca == nil}
+	if ca != nil {
+		config.RootCAs = x509.NewCertPool()
+		config.RootCAs.AppendCertsFromPEM(ca)
+	}
+	if pair != nil {
+		certificate, err := tls.X509KeyPair(pair, pair)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return &client{http.Client{Transport: &http.Transport{
+		TLSClientConfig: config, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
+	}}, server, token}, nil
+}
+
+// ask sends one request; the answer is there for the caller to read, or else an error of the API's.
+func (c *client) ask(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
+	var body bytes.Buffer
+	if in != nil {
+		if err := json.NewEncoder(&body).Encode(in); err != nil {
+			return nil, err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.server+path, &body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", "kubeadm")
+	request.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode < http.StatusBadRequest {
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	refused := &apierrors.StatusError{}
+	if err := json.NewDecoder(response.Body).Decode(&refused.ErrStatus); err != nil {
+		return nil, fmt.Errorf("%s: %w", response.Status, err)
+	}
+	return nil, refused
+}
+
+// call sends one request and reads the answer into out.
+func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	body, err := c.ask(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return json.NewDecoder(body).Decode(out)
 }
 
 func (j *joining) user() string { return "system:node:" + j.name }
 
 // certificate gets the kubelet's, certificate and key in one PEM.
-func (j *joining) certificate(ctx context.Context, client *kubernetes.Clientset) ([]byte, error) {
+func (j *joining) certificate(ctx context.Context, client *client) ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -203,32 +279,36 @@ func (j *joining) certificate(ctx context.Context, client *kubernetes.Clientset)
 	if err != nil {
 		return nil, err
 	}
-	csrs := client.CertificatesV1().CertificateSigningRequests()
-	csr, err := csrs.Create(ctx, &certificates.CertificateSigningRequest{
+	var csr certificates.CertificateSigningRequest
+	if err := client.call(ctx, http.MethodPost, csrsPath, &certificates.CertificateSigningRequest{
 		ObjectMeta: meta.ObjectMeta{GenerateName: "csr-"},
 		Spec: certificates.CertificateSigningRequestSpec{
 			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), SignerName: certificates.KubeAPIServerClientKubeletSignerName,
 			Usages: []certificates.KeyUsage{certificates.UsageDigitalSignature, certificates.UsageClientAuth},
 		},
-	}, meta.CreateOptions{})
-	if err != nil {
+	}, &csr); err != nil {
 		return nil, fmt.Errorf("requesting a certificate: %w", err)
 	}
-	news, err := csrs.Watch(ctx, meta.ListOptions{FieldSelector: "metadata.name=" + csr.Name})
+	news, err := client.ask(ctx, http.MethodGet, csrsPath+"?watch=true&fieldSelector=metadata.name%3D"+csr.Name, nil)
 	if err != nil {
 		return nil, fmt.Errorf("watching the request: %w", err)
 	}
-	defer news.Stop()
-	for e := range news.ResultChan() {
-		if got, ok := e.Object.(*certificates.CertificateSigningRequest); ok && len(got.Status.Certificate) > 0 {
+	defer news.Close()
+	for stream := json.NewDecoder(news); ; {
+		var event struct {
+			Object certificates.CertificateSigningRequest
+		}
+		if err := stream.Decode(&event); err != nil {
+			return nil, fmt.Errorf("watching the request: %w", err)
+		}
+		if len(event.Object.Status.Certificate) > 0 {
 			raw, err := x509.MarshalECPrivateKey(key)
 			if err != nil {
 				return nil, err
 			}
-			return append(got.Status.Certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})...), nil
+			return append(event.Object.Status.Certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})...), nil
 		}
 	}
-	return nil, errors.New("the watch of the request broke")
 }
 
 // write leaves the files that kubeadm and the kubelet would, in their order.
@@ -258,7 +338,7 @@ current-context: default
 }
 
 func (j *joining) register(ctx context.Context, pair []byte) error {
-	client, err := j.client(rest.Config{TLSClientConfig: rest.TLSClientConfig{CertData: pair, KeyData: pair}})
+	client, err := newClient(j.server, j.ca, "", pair)
 	if err != nil {
 		return err
 	}
@@ -279,7 +359,7 @@ func (j *joining) register(ctx context.Context, pair []byte) error {
 		},
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 7*time.Second) { // as the kubelet does: tryRegisterWithAPIServer
-		if _, err = client.CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err == nil || apierrors.IsAlreadyExists(err) {
+		if err = client.call(ctx, http.MethodPost, nodesPath, node, &core.Node{}); err == nil || apierrors.IsAlreadyExists(err) {
 			return nil
 		}
 		select {
