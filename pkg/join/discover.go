@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -16,8 +17,8 @@ import (
 type discovery struct {
 	answers time.Time     // when an API server first answered at all
 	serves  time.Time     // when it first served cluster-info
-	timed   bool          // an answer was
-	took    time.Duration // by the server, for the last one
+	took    time.Duration // by the server, for its last answer
+	busy    time.Duration // what it takes throughout
 	refused time.Time     // since when the token is refused; zero: it is not
 	badSign time.Time     // when a bad signature was first seen
 }
@@ -26,7 +27,7 @@ type discovery struct {
 // token. Everything on the way that time may cure is waited for.
 func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 	r.enter(Discover)
-	var d discovery
+	d := discovery{took: math.MaxInt64}
 	for {
 		if err := r.readToken(ctx, !d.refused.IsZero()); err != nil {
 			return cluster.Probe{}, r.giveUp(err)
@@ -221,19 +222,19 @@ func (r *run) tokenError(cause error) *Error {
 
 // pace is fast while a control plane is just coming up, and calm else. A server
 // that was not at ease for its last two answers, or for its first, is given time:
-// hundreds of nodes may be waiting for it.
+// hundreds of nodes may be waiting for it. That is forgotten by halves, or all of
+// them are back as soon as they have gone; and they are spread the wider.
 func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
 	pause := probeSilent
 	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
 		pause = probeFast
 	}
 	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
-		before := d.took
-		if !d.timed {
-			before = p.Took
+		d.busy = max(min(d.took, p.Took), d.busy/2)
+		d.took = p.Took
+		if busy := min(probeShare*(d.busy-atEase), probeBusy); busy > pause {
+			pause, jitter = busy, 2*jitter
 		}
-		d.timed, d.took = true, p.Took
-		pause = max(pause, min(probeShare*(min(before, d.took)-atEase), probeBusy))
 	}
 	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64()))
 }

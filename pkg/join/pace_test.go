@@ -2,6 +2,7 @@ package join
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -25,19 +26,20 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: busy, want: probeSilent},
 		"at ease":               {answers: time.Second, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeFast},
 		"busy once":             {answers: time.Second, probe: unsigned, before: []time.Duration{0}, took: 2 * time.Second, want: probeFast},
-		"at ease again":         {answers: time.Second, probe: unsigned, before: []time.Duration{2 * time.Second}, took: time.Millisecond, want: probeFast},
+		"at ease again":         {answers: time.Second, probe: unsigned, before: []time.Duration{2 * (atEase + 70*time.Millisecond)}, want: 70 * probeShare * time.Millisecond},
+		"at ease for some time": {answers: time.Second, probe: unsigned, before: []time.Duration{4 * atEase, 0}, want: probeFast},
 		"busy":                  {answers: time.Second, probe: unsigned, before: []time.Duration{0, time.Second}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"busy from its first":   {answers: time.Second, probe: unsigned, took: busy, want: 30 * probeShare * time.Millisecond},
 		"very busy":             {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second}, took: 2 * time.Second, want: probeBusy},
 		"gone again":            {answers: time.Second, before: []time.Duration{2 * time.Second}, want: probeFast},
 		"gone again for longer": {answers: time.Minute, before: []time.Duration{2 * time.Second}, want: probeSilent},
 		"starting for too long": {answers: fastFor, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeSilent},
-		"busy for longer":       {answers: time.Minute, probe: unsigned, before: []time.Duration{time.Second}, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
+		"busy for longer":       {answers: time.Minute, probe: unsigned, before: []time.Duration{0, time.Second}, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.probe.Took = c.took
 			pace := func(jitter float64) time.Duration {
-				var d discovery
+				d := discovery{took: math.MaxInt64}
 				if c.answers > 0 {
 					d.answers = time.Now().Add(-c.answers)
 				}
@@ -50,13 +52,18 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 				t.Errorf("%s, wanted %s", got, c.want)
 			}
 			const jitter = 0.25
+			spread := jitter
+			if c.want != probeFast && c.want != probeSilent {
+				spread = 2 * jitter
+			}
 			least, most := time.Hour, time.Duration(0)
 			for range 1000 {
 				got := pace(jitter)
 				least, most = min(least, got), max(most, got)
 			}
-			if least < c.want*3/4 || most > c.want*5/4 || most-least < c.want/4 {
-				t.Errorf("from %s to %s: a crowd is to be spread by %v of %s", least, most, jitter, c.want)
+			part := time.Duration(spread * float64(c.want))
+			if least < c.want-part || most > c.want+part || most-least < part*3/2 {
+				t.Errorf("from %s to %s: a crowd is to be spread by %v of %s", least, most, spread, c.want)
 			}
 		})
 	}

@@ -14,12 +14,12 @@ const (
 	probeFast = 200 * time.Millisecond
 	fastFor   = 10 * time.Second
 	// An API server answers within atEase, also while it starts, but not while
-	// hundreds of nodes wait for it: then it took 200 ms. probeShare times what it
-	// takes longer is left between two probes, up to probeBusy: with the jitter
-	// 4.5 to 7.5 s, where kubeadm asks every 5, for they all came at the same time.
+	// hundreds of nodes wait for it: then it took 200 to 500 ms. probeShare times
+	// what it takes longer is left between two probes, up to probeBusy: as many
+	// nodes as that are in sooner if they do not all begin at the same time.
 	atEase     = 25 * time.Millisecond
 	probeShare = 20
-	probeBusy  = 6 * time.Second
+	probeBusy  = 12 * time.Second
 
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
