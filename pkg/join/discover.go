@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -17,8 +16,9 @@ import (
 type discovery struct {
 	answers time.Time     // when an API server first answered at all
 	serves  time.Time     // when it first served cluster-info
-	took    time.Duration // by the server, for its last answer
-	busy    time.Duration // what it takes throughout
+	timed   bool          // an answer was, and no silence came since
+	took    time.Duration // by the server, for that answer
+	busy    time.Duration // what two answers in a row took at least, less by half with each later one
 	refused time.Time     // since when the token is refused; zero: it is not
 	badSign time.Time     // when a bad signature was first seen
 }
@@ -27,7 +27,7 @@ type discovery struct {
 // token. Everything on the way that time may cure is waited for.
 func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 	r.enter(Discover)
-	d := discovery{took: math.MaxInt64}
+	var d discovery
 	for {
 		if err := r.readToken(ctx, !d.refused.IsZero()); err != nil {
 			return cluster.Probe{}, r.giveUp(err)
@@ -225,14 +225,19 @@ func (r *run) tokenError(cause error) *Error {
 // hundreds of nodes may be waiting for it. That is forgotten by halves, or all of
 // them are back as soon as they have gone; and they are spread the wider.
 func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
-	pause := probeSilent
+	pause, most := probeSilent, probeBusy
 	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
 		pause = probeFast
 	}
-	if p.Verdict != cluster.Unreachable || cluster.Answered(p.Err) {
-		d.busy = max(min(d.took, p.Took), d.busy/2)
-		d.took = p.Took
-		if busy := min(probeShare*(d.busy-atEase), probeBusy); busy > pause {
+	if p.Verdict == cluster.Unreachable && !cluster.Answered(p.Err) {
+		d.timed, d.busy = false, 0
+	} else {
+		if !d.timed {
+			d.took, most = p.Took, probeOnce
+		}
+		d.busy = min(max(min(d.took, p.Took), d.busy/2), atEase+most/probeShare)
+		d.timed, d.took = true, p.Took
+		if busy := probeShare * (d.busy - atEase); busy > pause {
 			pause, jitter = busy, 2*jitter
 		}
 	}

@@ -2,7 +2,6 @@ package join
 
 import (
 	"errors"
-	"math"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	unsigned := cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
 	unavailable := cluster.Probe{Err: apierrors.NewInternalError(errors.New("etcd"))}
 	busy := atEase + 30*time.Millisecond
+	const silence = -1
 	for name, c := range map[string]struct {
 		answers time.Duration // ago; 0: none yet
 		probe   cluster.Probe
@@ -30,7 +30,11 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		"at ease for some time": {answers: time.Second, probe: unsigned, before: []time.Duration{4 * atEase, 0}, want: probeFast},
 		"busy":                  {answers: time.Second, probe: unsigned, before: []time.Duration{0, time.Second}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"busy from its first":   {answers: time.Second, probe: unsigned, took: busy, want: 30 * probeShare * time.Millisecond},
+		"very busy at first":    {answers: time.Second, probe: unsigned, took: 2 * time.Second, want: probeOnce},
 		"very busy":             {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second}, took: 2 * time.Second, want: probeBusy},
+		"very busy long ago":    {answers: time.Second, probe: unsigned, before: []time.Duration{7 * time.Second, 7 * time.Second, 0, 0, 0, 0}, want: probeFast},
+		"back at ease":          {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second, time.Second, silence}, want: probeFast},
+		"back with one answer":  {answers: time.Second, probe: unsigned, before: []time.Duration{0, silence}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"gone again":            {answers: time.Second, before: []time.Duration{2 * time.Second}, want: probeFast},
 		"gone again for longer": {answers: time.Minute, before: []time.Duration{2 * time.Second}, want: probeSilent},
 		"starting for too long": {answers: fastFor, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeSilent},
@@ -39,12 +43,16 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.probe.Took = c.took
 			pace := func(jitter float64) time.Duration {
-				d := discovery{took: math.MaxInt64}
+				var d discovery
 				if c.answers > 0 {
 					d.answers = time.Now().Add(-c.answers)
 				}
 				for _, took := range c.before {
-					d.pace(cluster.Probe{Verdict: cluster.Unsigned, Took: took}, 0)
+					p := cluster.Probe{Verdict: cluster.Unsigned, Took: took}
+					if took == silence {
+						p = cluster.Probe{Err: errors.New("connection refused")}
+					}
+					d.pace(p, 0)
 				}
 				return d.pace(c.probe, jitter)
 			}
