@@ -262,12 +262,15 @@ func (m *Machine) Exists(path string) bool {
 	return err == nil
 }
 
-// Install puts a program of the host into the machine's search path. Machines share it, as far as they share a file system:
-// hundreds of copies would not fit into memory.
+// Install puts a program of the host into the machine's search path. Where the file system lets them, machines share it, and
+// nothing may write into it: hundreds of copies would not fit into memory.
 func (m *Machine) Install(program, name string) error {
 	path := m.disk(filepath.Join(machine.BinDir, name))
+	_ = os.Remove(path + ".new") // of a rename to itself, which does nothing
 	if err := os.Link(program, path+".new"); err == nil {
 		return os.Rename(path+".new", path)
+	} else if !errors.Is(err, syscall.EXDEV) {
+		return fmt.Errorf("installing %s on %s: %w", name, m.Name, err)
 	}
 	data, err := os.ReadFile(program)
 	if err != nil {
@@ -279,6 +282,7 @@ func (m *Machine) Install(program, name string) error {
 // SetProgram puts a program, as a rule a script, first in the machine's search path.
 func (m *Machine) SetProgram(name, content string) error {
 	path := m.disk(filepath.Join(machine.BinDir, name))
+	_ = os.Remove(path + ".new") // it may be shared
 	// Renamed into place: the old one may be running, or be a symlink that must not be followed.
 	if err := os.WriteFile(path+".new", []byte(content), 0o755); err != nil {
 		return fmt.Errorf("installing %s on %s: %w", name, m.Name, err)
