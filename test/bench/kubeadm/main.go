@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func ask(endpoint string) error {
 		time.Sleep(time.Second)
 	}
 	over := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	if _, err := fmt.Fprintf(over, "GET /api/v1/namespaces/kube-public/configmaps/cluster-info HTTP/1.1\r\nHost: %s\r\nUser-Agent: once\r\n\r\n", endpoint); err != nil {
+	if _, err := fmt.Fprintf(over, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: once\r\n\r\n", infoPath, endpoint); err != nil {
 		return err
 	}
 	if _, err := over.Read(make([]byte, 1<<16)); err != nil {
@@ -165,10 +166,11 @@ func (j *joining) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	anonymous.Timeout = 10 * time.Second
 	id, _, _ := strings.Cut(j.token, ".")
 	for {
 		var info core.ConfigMap
-		err := anonymous.call(ctx, http.MethodGet, "/api/v1/namespaces/kube-public/configmaps/cluster-info", nil, &info)
+		err := anonymous.call(ctx, http.MethodGet, infoPath, nil, &info)
 		if err == nil && info.Data["jws-kubeconfig-"+id] != "" {
 			var config struct {
 				Clusters []struct {
@@ -184,7 +186,15 @@ func (j *joining) discover(ctx context.Context) error {
 			for _, c := range config.Clusters {
 				j.ca, j.server = c.Cluster.CA, c.Cluster.Server
 			}
-			return nil
+			if len(j.ca) == 0 {
+				return errors.New("cluster-info names no CA")
+			}
+			// once more, over a connection that is verified, for the CA is pinned: kubeadm's token.RetrieveValidatedConfigInfo
+			again, err := newClient("https://"+j.endpoint, j.ca, "", nil)
+			if err != nil {
+				return err
+			}
+			return again.call(ctx, http.MethodGet, infoPath, nil, &info)
 		}
 		select {
 		case <-ctx.Done():
@@ -195,6 +205,7 @@ func (j *joining) discover(ctx context.Context) error {
 }
 
 const (
+	infoPath  = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 	nodesPath = "/api/v1/nodes"
 	csrsPath  = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 )
@@ -220,40 +231,57 @@ func newClient(server string, ca []byte, token string, pair []byte) (*client, er
 		config.Certificates = []tls.Certificate{certificate}
 	}
 	return &client{http.Client{Transport: &http.Transport{
-		TLSClientConfig: config, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
+		DialContext: (&net.Dialer{Timeout: 30 * time.Second}).DialContext, TLSHandshakeTimeout: 10 * time.Second, // client-go's
+		TLSClientConfig: config, ForceAttemptHTTP2: true,
 	}}, server, token}, nil
 }
 
-// ask sends one request; the answer is there for the caller to read, or else an error of the API's.
+// tries is how often client-go repeats a request that it is asked to.
+const tries = 10
+
+// ask sends a request, again if the server asks for that; the answer is there for the caller to read, or else an error of
+// the API's.
 func (c *client) ask(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
-	var body bytes.Buffer
+	var body []byte
 	if in != nil {
-		if err := json.NewEncoder(&body).Encode(in); err != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
 			return nil, err
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.server+path, &body)
-	if err != nil {
-		return nil, err
+	for left := tries; ; left-- {
+		request, err := http.NewRequestWithContext(ctx, method, c.server+path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		request.Header.Set("User-Agent", "kubeadm")
+		request.Header.Set("Content-Type", "application/json")
+		if c.token != "" {
+			request.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		response, err := c.Do(request)
+		if err != nil {
+			return nil, err
+		}
+		if response.StatusCode < http.StatusBadRequest {
+			return response.Body, nil
+		}
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		wait, err := strconv.Atoi(response.Header.Get("Retry-After"))
+		if err != nil || left == 0 {
+			refused := &apierrors.StatusError{}
+			if json.Unmarshal(text, &refused.ErrStatus) != nil || refused.ErrStatus.Code == 0 {
+				return nil, fmt.Errorf("%s: %s", response.Status, text)
+			}
+			return nil, refused
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Duration(wait) * time.Second):
+		}
 	}
-	request.Header.Set("User-Agent", "kubeadm")
-	request.Header.Set("Content-Type", "application/json")
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	response, err := c.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode < http.StatusBadRequest {
-		return response.Body, nil
-	}
-	defer response.Body.Close()
-	refused := &apierrors.StatusError{}
-	if err := json.NewDecoder(response.Body).Decode(&refused.ErrStatus); err != nil {
-		return nil, fmt.Errorf("%s: %w", response.Status, err)
-	}
-	return nil, refused
 }
 
 // call sends one request and reads the answer into out.
