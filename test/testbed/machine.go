@@ -269,8 +269,6 @@ func (m *Machine) Install(program, name string) error {
 	_ = os.Remove(path + ".new") // of a rename to itself, which does nothing
 	if err := os.Link(program, path+".new"); err == nil {
 		return os.Rename(path+".new", path)
-	} else if !errors.Is(err, syscall.EXDEV) {
-		return fmt.Errorf("installing %s on %s: %w", name, m.Name, err)
 	}
 	data, err := os.ReadFile(program)
 	if err != nil {
