@@ -2,6 +2,8 @@ package testbed
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -403,4 +405,22 @@ func TestTwoTestbedsAtOnce(t *testing.T) {
 		})
 	}
 	both.Wait()
+}
+
+func TestProgramThatMachinesShareIsNotWrittenThrough(t *testing.T) {
+	t.Parallel()
+	tb := New(t)
+	program := filepath.Join(t.TempDir(), "greet")
+	ok(t, os.WriteFile(program, []byte("#!/bin/sh\necho hello\n"), 0o755))
+	n1 := must(tb.Node(t.Context(), "n1", NodeOptions{NoRuntime: true}))(t)
+	n2 := must(tb.Node(t.Context(), "n2", NodeOptions{NoRuntime: true}))(t)
+	for _, n := range []*Node{n1, n2, n1} {
+		ok(t, n.Install(program, "greet"))
+	}
+	ok(t, n1.SetProgram("greet", "#!/bin/sh\necho changed\n"))
+	for n, want := range map[*Node]string{n1: "changed", n2: "hello"} {
+		if got := must(n.Run(t.Context(), "greet"))(t); strings.TrimSpace(got) != want {
+			t.Errorf("%s says %q, not %q", n.Name, got, want)
+		}
+	}
 }
