@@ -34,7 +34,7 @@ var mutants = []mutant{
 	{"§2", "leaving a busy server alone", "pkg/join/discover.go", "busy > pause {", "busy > time.Hour {"},
 	{"§2", "taking one slow answer for none", "pkg/join/discover.go", "min(d.took, p.Took)", "p.Took"},
 	{"§2", "remembering that a server was busy", "pkg/join/discover.go", "d.busy/2)", "0)"},
-	{"§2", "forgetting it in time", "pkg/join/discover.go", "atEase+most/probeShare", "time.Hour"},
+	{"§2", "forgetting it in time", "pkg/join/discover.go", "atEase+most/probeShare", "max(time.Hour, most)"},
 	{"§2", "forgetting it with a silence", "pkg/join/discover.go", "d.timed, d.busy = false, 0", "d.busy += 0"},
 	{"§2", "asking sooner after a lone slow answer", "pkg/join/discover.go", "most = p.Took, probeOnce", "most = p.Took, probeBusy"},
 	{"§2", "spreading those whom a busy server has seen", "pkg/join/discover.go", "busy, 2*jitter", "busy, jitter"},
