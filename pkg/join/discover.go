@@ -225,7 +225,7 @@ func (r *run) tokenError(cause error) *Error {
 // hundreds of nodes may be waiting for it. That is forgotten by halves, or all of
 // them are back as soon as they have gone; and they are spread the wider.
 func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
-	pause, most := probeSilent, probeBusy
+	pause := probeSilent
 	if !d.answers.IsZero() && time.Since(d.answers) < fastFor {
 		pause = probeFast
 	}
@@ -233,9 +233,9 @@ func (d *discovery) pace(p cluster.Probe, jitter float64) time.Duration {
 		d.timed, d.busy = false, 0
 	} else {
 		if !d.timed {
-			d.took, most = p.Took, probeOnce
+			d.took = p.Took
 		}
-		d.busy = min(max(min(d.took, p.Took), d.busy/2), atEase+most/probeShare)
+		d.busy = min(max(min(d.took, p.Took), d.busy/2), atEase+probeBusy/probeShare)
 		d.timed, d.took = true, p.Took
 		if busy := probeShare * (d.busy - atEase); busy > pause {
 			pause, jitter = busy, 2*jitter

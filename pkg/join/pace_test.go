@@ -30,7 +30,7 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		"at ease for some time": {answers: time.Second, probe: unsigned, before: []time.Duration{4 * atEase, 0}, want: probeFast},
 		"busy":                  {answers: time.Second, probe: unsigned, before: []time.Duration{0, time.Second}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"busy from its first":   {answers: time.Second, probe: unsigned, took: busy, want: 30 * probeShare * time.Millisecond},
-		"very busy at first":    {answers: time.Second, probe: unsigned, took: 2 * time.Second, want: probeOnce},
+		"very busy at first":    {answers: time.Second, probe: unsigned, took: 2 * time.Second, want: probeBusy},
 		"very busy":             {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second}, took: 2 * time.Second, want: probeBusy},
 		"very busy long ago":    {answers: time.Second, probe: unsigned, before: []time.Duration{7 * time.Second, 7 * time.Second, 0, 0, 0, 0}, want: probeFast},
 		"back at ease":          {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second, time.Second, silence}, want: probeFast},

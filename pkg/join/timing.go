@@ -16,13 +16,11 @@ const (
 	// An API server answers within atEase, also while it starts, but not while
 	// hundreds of nodes wait for it: then it took 200 to 500 ms. probeShare times
 	// what it takes longer is left between two probes, with the jitter from half of
-	// that to one and a half: up to probeBusy, for so many nodes are in sooner if
-	// they do not all begin at the same time; after a lone answer, which may be
-	// slow by chance, up to probeOnce, where kubeadm asks every 5 s.
+	// that to one and a half, up to probeBusy: kubeadm asks every 5 s, but so many
+	// nodes are in sooner if they do not all begin at the same time.
 	atEase     = 25 * time.Millisecond
 	probeShare = 20
 	probeBusy  = 12 * time.Second
-	probeOnce  = 6 * time.Second
 
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
