@@ -23,7 +23,7 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		want    time.Duration
 	}{
 		"nothing answers":       {want: probeSilent},
-		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: busy, want: probeSilent},
+		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: atEase + 10*time.Millisecond, want: probeSilent},
 		"at ease":               {answers: time.Second, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeFast},
 		"busy once":             {answers: time.Second, probe: unsigned, before: []time.Duration{0}, took: 2 * time.Second, want: probeFast},
 		"at ease again":         {answers: time.Second, probe: unsigned, before: []time.Duration{2 * (atEase + 70*time.Millisecond)}, want: 70 * probeShare * time.Millisecond},

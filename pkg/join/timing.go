@@ -13,14 +13,14 @@ const (
 	// tick of this is delay added to the join.
 	probeFast = 200 * time.Millisecond
 	fastFor   = 10 * time.Second
-	// An API server answers within atEase, also while it starts, but not while
-	// hundreds of nodes wait for it: then it took 200 to 500 ms. probeShare times
-	// what it takes longer is left between two probes, with the jitter from half of
-	// that to one and a half, up to probeBusy: kubeadm asks every 5 s, but so many
-	// nodes are in sooner if they do not all begin at the same time.
+	// An API server answers a lone node within atEase, also while it starts, or a
+	// little later; when hundreds wait for it, it took 100 to 700 ms. probeShare
+	// times what it takes longer is left between two probes, with the jitter from
+	// half of that to one and a half, up to probeBusy: kubeadm asks every 5 s, but
+	// 300 nodes are in sooner if they begin within some 20 s, and not all at once.
 	atEase     = 25 * time.Millisecond
-	probeShare = 20
-	probeBusy  = 12 * time.Second
+	probeShare = 60
+	probeBusy  = 15 * time.Second
 
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
