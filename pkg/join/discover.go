@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -18,7 +19,7 @@ type discovery struct {
 	serves  time.Time     // when it first served cluster-info
 	timed   bool          // an answer was, and no silence came since
 	took    time.Duration // by the server, for that answer
-	busy    time.Duration // what two answers in a row took at least, less by half with each later one
+	busy    time.Duration // what the first answer, or two in a row at least, took; less by half with each later one
 	refused time.Time     // since when the token is refused; zero: it is not
 	badSign time.Time     // when a bad signature was first seen
 }
@@ -47,9 +48,13 @@ func (r *run) discover(ctx context.Context) (cluster.Probe, error) {
 			return p, err
 		}
 		if r.evidence != "" {
-			return p, r.giveUp(p.Err)
+			return p, r.giveUp(cmp.Or(p.Err, p.Node.Err)) // the latter of a server that is proven
 		}
-		if err := r.sleep(ctx, max(p.RetryAfter, d.pace(p, r.jitter))); err != nil {
+		pause := d.pace(p, r.jitter)
+		if end, ok := ctx.Deadline(); ok {
+			pause = min(pause, max(probeFast, time.Until(end)/probeLeft))
+		}
+		if err := r.sleep(ctx, max(p.RetryAfter, pause)); err != nil {
 			return p, err
 		}
 	}

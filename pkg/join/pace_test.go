@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	}{
 		"nothing answers":       {want: probeSilent},
 		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: atEase + 10*time.Millisecond, want: probeSilent},
+		"500 by a busy server":  {probe: unavailable, before: []time.Duration{busy}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"at ease":               {answers: time.Second, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeFast},
 		"busy once":             {answers: time.Second, probe: unsigned, before: []time.Duration{0}, took: 2 * time.Second, want: probeFast},
 		"at ease again":         {answers: time.Second, probe: unsigned, before: []time.Duration{2 * (atEase + 70*time.Millisecond)}, want: 70 * probeShare * time.Millisecond},
@@ -72,6 +74,42 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 			part := time.Duration(spread * float64(c.want))
 			if least < c.want-part || most > c.want+part || most-least < part*3/2 {
 				t.Errorf("from %s to %s: a crowd is to be spread by %v of %s", least, most, spread, c.want)
+			}
+		})
+	}
+}
+
+// slowWorld answers like a server that hundreds of nodes ask.
+type slowWorld struct{ *sim }
+
+func (w slowWorld) Probe(ctx context.Context, token, bearer string) cluster.Probe {
+	p := w.sim.Probe(ctx, token, bearer)
+	p.Took = time.Second
+	return p
+}
+
+// What a dry run has to say takes two looks, some seconds apart.
+func TestADryRunLooksAgainBesideABusyServer(t *testing.T) {
+	for name, story := range map[string]struct {
+		story func(*sim)
+		want  Reason
+	}{
+		"signed 2 s late": {func(s *sim) {
+			s.verdict = cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
+			s.after(2*time.Second, func() { s.verdict = cluster.Probe{} })
+		}, WouldJoin},
+		"signed with another secret": {func(s *sim) {
+			s.verdict = cluster.Probe{Verdict: cluster.BadSignature, Err: errors.New("another secret")}
+		}, WrongCluster},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // the pauses are random
+				simulateWorld(t, func(c *Config) { c.DryRun = true }, func(s *sim) world { return slowWorld{s} }, story.story,
+					func(r Report, err error) {
+						if r.Reason != story.want {
+							t.Errorf("reason %s (%s), wanted %s", r.Reason, r.Message, story.want)
+						}
+					})
 			}
 		})
 	}

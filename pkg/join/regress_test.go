@@ -335,6 +335,48 @@ func TestLostCredentialsOfALivingMemberWhenTheTokenMayNotAsk(t *testing.T) {
 		})
 }
 
+type lateRoles struct {
+	*sim
+	from time.Time // when the token may ask for Nodes
+}
+
+func (w lateRoles) Probe(ctx context.Context, token, bearer string) cluster.Probe {
+	p := w.sim.Probe(ctx, token, bearer)
+	if time.Now().Before(w.from) {
+		p.Node = cluster.Sighting{Answer: cluster.Forbidden, Err: errors.New("403")}
+	}
+	return p
+}
+
+// What proves a server does not prove that it may be joined: a reset waits for that, too.
+func TestClonedImageIsNotResetUntilItsTokenMayAskForNodes(t *testing.T) {
+	for name, story := range map[string]struct {
+		late time.Duration
+		want wanted
+	}{
+		"late":  {30 * time.Second, wanted{reason: Joined, joins: 1, resets: 1}},
+		"never": {time.Hour, wanted{reason: JoinFailed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulateWorld(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim) world { return lateRoles{s, time.Now().Add(story.late)} },
+				func(s *sim) {
+					s.cloneOf("golden")
+					s.hideFromToken = true
+					s.resetFail = func() error { // the sim has one Node only: once reset, it answers for w1
+						s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
+						return nil
+					}
+				},
+				func(r Report, err error) {
+					story.want.check(t, r, err)
+					if story.want.reason == JoinFailed && !strings.Contains(r.Message+r.LastError, "403") {
+						t.Errorf("message %q, last error %q: what is it that must be waited for?", r.Message, r.LastError)
+					}
+				})
+		})
+	}
+}
+
 func TestSuccessNeedsAFreshAnswer(t *testing.T) {
 	for name, hold := range map[string]time.Duration{"--hold 0": 0, "accepted": time.Minute} {
 		t.Run(name, func(t *testing.T) {

@@ -13,14 +13,17 @@ const (
 	// tick of this is delay added to the join.
 	probeFast = 200 * time.Millisecond
 	fastFor   = 10 * time.Second
-	// An API server answers a lone node within atEase, also while it starts, or a
-	// little later; when hundreds wait for it, it took 100 to 700 ms. probeShare
-	// times what it takes longer is left between two probes, with the jitter from
-	// half of that to one and a half, up to probeBusy: kubeadm asks every 5 s, but
-	// 300 nodes are in sooner if they begin within some 20 s, and not all at once.
-	atEase     = 25 * time.Millisecond
+	// An API server answers a lone node within atEase, also while it starts; when
+	// hundreds wait for it, it took 100 to 700 ms. probeShare times what it takes
+	// longer, up to probeBusy, is left between two probes, with the jitter half of
+	// that to one and a half: kubeadm asks every 5 s, but 300 nodes that wait for a
+	// new control plane are in sooner if they begin within some 20 s, not at once.
+	atEase     = 50 * time.Millisecond
 	probeShare = 60
 	probeBusy  = 15 * time.Second
+	// probeLeft: a pause takes this share of the time that is left at most, so that
+	// a dry run, too, looks again beside a busy server.
+	probeLeft = 4
 
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
