@@ -21,7 +21,7 @@ const (
 	atEase     = 50 * time.Millisecond
 	probeShare = 60
 	probeBusy  = 15 * time.Second
-	// probeLeft: a pause takes this share of the time that is left at most, so that
+	// A pause takes one part in probeLeft of the time that is left at most, so that
 	// a dry run, too, looks again beside a busy server.
 	probeLeft = 4
 
