@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nodejoin/nodejoin/internal/host"
 )
 
 // Where firmware and image give both machines the same IDs: the original's heartbeat proves that it lives, and
@@ -18,12 +16,9 @@ func TestClonedImageWithTheOriginalsIDsIsKnownByTheOriginalsHeartbeat(t *testing
 	t.Attr("fault", "4")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("golden")
-		s.judge, s.hideFromToken, s.running = nil, true, true
+		s.roomForOurs()
+		s.judge, s.running = nil, true
 		s.after(4*time.Minute, func() { s.node.Heartbeat = time.Now() }) // a healthy kubelet reports every 5 minutes
-		s.resetFail = func() error {                                     // the sim has one Node only: once reset, it answers for w1
-			s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
-			return nil
-		}
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
 		took(t, r, 4*time.Minute, 4*time.Minute+20*time.Second)

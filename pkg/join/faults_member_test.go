@@ -18,6 +18,15 @@ func (s *sim) cloneOf(name string) {
 	s.judge = func(n cluster.Node) bool { return n.BootID == "boot-of-the-original" }
 }
 
+// roomForOurs makes the original's Node go with the reset: the sim has one Node only, which is not ours before and is then.
+func (s *sim) roomForOurs() {
+	s.hideFromToken = true
+	s.resetFail = func() error {
+		s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
+		return nil
+	}
+}
+
 // The first one's heartbeat moves only now and then, and an API server that is silent meanwhile proves nobody alive.
 func TestTwinIsNotBelievedAliveAcrossASilence(t *testing.T) {
 	t.Attr("fault", "1")

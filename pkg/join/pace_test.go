@@ -1,7 +1,6 @@
 package join
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -79,15 +78,6 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 	}
 }
 
-// slowWorld answers like a server that hundreds of nodes ask.
-type slowWorld struct{ *sim }
-
-func (w slowWorld) Probe(ctx context.Context, token, bearer string) cluster.Probe {
-	p := w.sim.Probe(ctx, token, bearer)
-	p.Took = time.Second
-	return p
-}
-
 // What a dry run has to say takes two looks, some seconds apart.
 func TestADryRunLooksAgainBesideABusyServer(t *testing.T) {
 	for name, story := range map[string]struct {
@@ -95,21 +85,21 @@ func TestADryRunLooksAgainBesideABusyServer(t *testing.T) {
 		want  Reason
 	}{
 		"signed 2 s late": {func(s *sim) {
-			s.verdict = cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed")}
+			s.verdict = cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("not signed"), Took: time.Second}
 			s.after(2*time.Second, func() { s.verdict = cluster.Probe{} })
 		}, WouldJoin},
 		"signed with another secret": {func(s *sim) {
-			s.verdict = cluster.Probe{Verdict: cluster.BadSignature, Err: errors.New("another secret")}
+			s.verdict = cluster.Probe{Verdict: cluster.BadSignature, Err: errors.New("another secret"), Took: time.Second}
 		}, WrongCluster},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 20 { // the pauses are random
-				simulateWorld(t, func(c *Config) { c.DryRun = true }, func(s *sim) world { return slowWorld{s} }, story.story,
-					func(r Report, err error) {
-						if r.Reason != story.want {
-							t.Errorf("reason %s (%s), wanted %s", r.Reason, r.Message, story.want)
-						}
-					})
+				simulate(t, func(c *Config) { c.DryRun = true }, func(s *sim, start func() (Report, error)) {
+					story.story(s)
+					if r, _ := start(); r.Reason != story.want {
+						t.Errorf("reason %s (%s), wanted %s", r.Reason, r.Message, story.want)
+					}
+				})
 			}
 		})
 	}

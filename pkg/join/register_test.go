@@ -11,7 +11,6 @@ import (
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/ec2"
-	"github.com/nodejoin/nodejoin/internal/host"
 )
 
 var (
@@ -169,11 +168,7 @@ func TestClonedImageIsFoundOutByTheNameThatEC2Gives(t *testing.T) {
 	simulate(t, from(FromEC2), func(s *sim, start func() (Report, error)) {
 		s.instance = anInstance
 		s.cloneOf("golden")
-		s.hideFromToken = true       // this world has one Node, and it is not ours
-		s.resetFail = func() error { // which goes with the reset, to make room for ours
-			s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
-			return nil
-		}
+		s.roomForOurs()
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
 		if s.told.name != "ip-10-0-0-7.ec2.internal" {

@@ -315,37 +315,28 @@ func TestMemberIsNotBlockedByItsTokenSource(t *testing.T) {
 	})
 }
 
-type forbiddenWorld struct{ *sim }
+// forbiddenWorld does not let the token ask for Nodes.
+type forbiddenWorld struct {
+	*sim
+	still func() bool
+}
 
 func (w forbiddenWorld) Probe(ctx context.Context, token, bearer string) cluster.Probe {
 	p := w.sim.Probe(ctx, token, bearer)
-	if len(w.log) == 0 { // until something is done
+	if w.still() {
 		p.Node = cluster.Sighting{Answer: cluster.Forbidden, Err: errors.New("403")}
 	}
 	return p
 }
 
 func TestLostCredentialsOfALivingMemberWhenTheTokenMayNotAsk(t *testing.T) {
-	simulateWorld(t, nil, func(s *sim) world { return forbiddenWorld{s} },
+	simulateWorld(t, nil, func(s *sim) world { return forbiddenWorld{s, func() bool { return len(s.log) == 0 }} }, // until something is done
 		func(s *sim) { s.ready = true; s.joined(); s.creds = nil },
 		func(r Report, err error) {
 			if r.Counts.Resets > 0 {
 				t.Errorf("a running kubelet's member was reset without the API server's word about its Node")
 			}
 		})
-}
-
-type lateRoles struct {
-	*sim
-	from time.Time // when the token may ask for Nodes
-}
-
-func (w lateRoles) Probe(ctx context.Context, token, bearer string) cluster.Probe {
-	p := w.sim.Probe(ctx, token, bearer)
-	if time.Now().Before(w.from) {
-		p.Node = cluster.Sighting{Answer: cluster.Forbidden, Err: errors.New("403")}
-	}
-	return p
 }
 
 // What proves a server does not prove that it may be joined: a reset waits for that, too.
@@ -358,15 +349,12 @@ func TestClonedImageIsNotResetUntilItsTokenMayAskForNodes(t *testing.T) {
 		"never": {time.Hour, wanted{reason: JoinFailed}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			simulateWorld(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim) world { return lateRoles{s, time.Now().Add(story.late)} },
-				func(s *sim) {
-					s.cloneOf("golden")
-					s.hideFromToken = true
-					s.resetFail = func() error { // the sim has one Node only: once reset, it answers for w1
-						s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })
-						return nil
-					}
+			simulateWorld(t, func(c *Config) { c.Timeout = 5 * time.Minute },
+				func(s *sim) world {
+					allowed := time.Now().Add(story.late)
+					return forbiddenWorld{s, func() bool { return time.Now().Before(allowed) }}
 				},
+				func(s *sim) { s.cloneOf("golden"); s.roomForOurs() },
 				func(r Report, err error) {
 					story.want.check(t, r, err)
 					if story.want.reason == JoinFailed && !strings.Contains(r.Message+r.LastError, "403") {
