@@ -281,11 +281,11 @@ func TestProgramsInAMachine(t *testing.T) {
 	if exit := p.Wait(); exit.Code != 143 || !p.Stdout.Contains("bye") {
 		t.Errorf("after SIGTERM: %+v, %q", exit, p.Stdout)
 	}
-	p = start(`sleep 60 & echo $!; wait`)
-	ok(t, p.Stdout.WaitFor(within(t, 5*time.Second), "\n"))
-	if running := must(n.Running("sleep"))(t); len(running) != 1 {
-		t.Errorf("processes called sleep: %+v, want one", running)
-	}
+	p = start(`sleep 60 & wait`)
+	ok(t, poll(within(t, 5*time.Second), 50*time.Millisecond, func() (bool, error) {
+		running, err := n.Running("sleep") // none, until the shell's child has become one
+		return len(running) == 1, err
+	}))
 	ok(t, p.Signal(syscall.SIGKILL))
 	if exit := p.Wait(); exit.Signal != syscall.SIGKILL {
 		t.Errorf("after SIGKILL: %+v", exit)
