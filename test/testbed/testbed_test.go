@@ -2,6 +2,8 @@ package testbed
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -282,10 +284,7 @@ func TestProgramsInAMachine(t *testing.T) {
 		t.Errorf("after SIGTERM: %+v, %q", exit, p.Stdout)
 	}
 	p = start(`sleep 60 & wait`)
-	ok(t, poll(within(t, 5*time.Second), 50*time.Millisecond, func() (bool, error) {
-		running, err := n.Running("sleep") // none, until the shell's child has become one
-		return len(running) == 1, err
-	}))
+	waitOne(t, n.Machine, "sleep")
 	ok(t, p.Signal(syscall.SIGKILL))
 	if exit := p.Wait(); exit.Signal != syscall.SIGKILL {
 		t.Errorf("after SIGKILL: %+v", exit)
@@ -305,6 +304,15 @@ func TestProgramsInAMachine(t *testing.T) {
 	if calls := must(n.KubeadmCalls())(t); len(calls) != 1 || !slices.Equal(calls[0].Args, []string{"join", "a b", ""}) || time.Since(calls[0].At) > time.Minute {
 		t.Errorf("recorded %+v", calls)
 	}
+}
+
+// waitOne waits until one process of that name runs: a child bears its parent's until it has become what it is to be.
+func waitOne(t *testing.T, m *Machine, name string) {
+	t.Helper()
+	ok(t, poll(within(t, 20*time.Second), 50*time.Millisecond, func() (bool, error) {
+		running, err := m.Running(name)
+		return err == nil && len(running) == 1, errors.Join(err, fmt.Errorf("processes called %s: %+v, want one", name, running))
+	}))
 }
 
 func TestSystemctlSpeaksAsSystemdDoes(t *testing.T) {
