@@ -67,3 +67,15 @@ func TestTargetThatIsMissedIsSaidToBe(t *testing.T) {
 		t.Errorf("a Node that never came back is not told: %s", text)
 	}
 }
+
+func TestStartsAreComparedRoundByRound(t *testing.T) {
+	b := &bench{}
+	for run, values := range [][2]float64{{1, 1.2}, {10, 11}, {2, 2}} {
+		b.Samples = append(b.Samples, sample{Row: "storm", Contender: idle, What: "w", Run: run, Value: values[0]},
+			sample{Row: "storm", Contender: ours, What: "w", Run: run, Value: values[1]})
+	}
+	b.Samples = append(b.Samples, sample{Row: "storm", Contender: ours, What: "w", Run: 3, Value: 100}) // its round was not measured whole
+	if got := b.against("storm", "w", ours, idle); got != 1.1 {
+		t.Errorf("%v; 1.2, 1.1 and 1 have the median 1.1", got)
+	}
+}

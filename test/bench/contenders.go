@@ -30,8 +30,8 @@ func (s *stage) commandTo(endpoint, contender, token string) []string {
 		return append([]string{"nodejoin"}, join...)
 	case installer:
 		return append([]string{"installer", "kubeadm"}, join...)
-	case once:
-		return []string{"kubeadm-scripted", "ask", endpoint}
+	case idle:
+		return []string{"sleep", "infinity"}
 	case shellLoop:
 		return []string{"sh", "-c", fmt.Sprintf(`until kubectl get node | grep $(hostname -f)
 do

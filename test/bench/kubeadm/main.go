@@ -52,8 +52,6 @@ func run(args []string) error {
 				return err
 			}
 		}
-	case "ask":
-		return ask(args[1])
 	case "join":
 		t, err := target(args[1:])
 		if err != nil {
@@ -62,22 +60,6 @@ func run(args []string) error {
 		return t.join(context.Background())
 	}
 	return nil
-}
-
-// ask asks for cluster-info once, as soon as the endpoint's port is open, with as little as that takes, and never again.
-func ask(endpoint string) error {
-	conn, err := net.Dial("tcp", endpoint)
-	for ; err != nil; conn, err = net.Dial("tcp", endpoint) {
-		time.Sleep(time.Second)
-	}
-	over := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	if _, err := fmt.Fprintf(over, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: once\r\n\r\n", infoPath, endpoint); err != nil {
-		return err
-	}
-	if _, err := over.Read(make([]byte, 1<<16)); err != nil {
-		return err
-	}
-	select {}
 }
 
 const (
