@@ -34,7 +34,7 @@ func (b *bench) member() error {
 			return err
 		}
 		for run := range b.runs {
-			before := s.asked("nodejoin")
+			before := s.asked()
 			p, err := s.node.Start(b.ctx, testbed.Command{Args: s.command(ours, token)})
 			if err != nil {
 				return err
@@ -46,7 +46,7 @@ func (b *bench) member() error {
 			if err := b.sleep(500 * time.Millisecond); err != nil { // for the audit log
 				return err
 			}
-			asked := s.asked("nodejoin") - before
+			asked := s.asked() - before
 			if asked == 0 {
 				return errors.New("the audit log has no request of nodejoin")
 			}

@@ -59,11 +59,11 @@ func (s *stage) requests() []request {
 	return all
 }
 
-// asked is how many requests a program has made.
-func (s *stage) asked(program string) int {
+// asked is how many requests nodejoin has made.
+func (s *stage) asked() int {
 	count := 0
 	for _, r := range s.requests() {
-		if r.by(program) {
+		if r.by("nodejoin") {
 			count++
 		}
 	}

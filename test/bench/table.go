@@ -187,6 +187,7 @@ func (b *bench) stormLines() []line {
 	n := b.largest()
 	at := func(text string) string { return fmt.Sprintf("%d: %s", n, text) }
 	both := func(text string) map[string]string { return b.cells("storm", at(text), ours, shellLoop) }
+	told := func(text string) line { return line{at(text), both(text), "", nil} }
 	most := func(text string, limit float64) []check {
 		return []check{{b.worst("storm", ours, at(text)), limit, " at worst"}}
 	}
@@ -196,14 +197,14 @@ func (b *bench) stormLines() []line {
 	lines := []line{
 		{at("Nodes"), both("joined"), number(float64(n)), []check{{float64(n) - b.least("storm", ours, at("joined")), 0, " missing"}}},
 		{at("contenders that failed"), both("failed"), "0", most("failed", 0)},
-		{at("s from signature to Node, median"), both("s from signature to Node, median"), "", nil},
-		{at("s from signature to Node, 99th percentile"), both("s from signature to Node, 99th percentile"), "", nil},
-		{at("s from the API server's start to Node, median"), both("s from the API server's start to Node, median"), "", nil},
-		{at("s from the API server's start to Node, 99th percentile"), both("s from the API server's start to Node, 99th percentile"), "", nil},
+		told("s from signature to Node, median"),
+		told("s from signature to Node, 99th percentile"),
+		told("s from the API server's start to Node, median"),
+		told("s from the API server's start to Node, 99th percentile"),
 		{at("requests a node by nodejoin itself"), both("nodejoin's requests a node"), "12", most("nodejoin's requests a node", 12)},
 		{at("probes a node and second before the signature"), both("nodejoin's probes a node and second"), number(allowed), most("nodejoin's probes a node and second", allowed)},
 		{at("busiest second against the mean"), both("busiest second / mean"), "4", most("busiest second / mean", 4)},
-		{at("all requests a node"), both("all requests a node"), "", nil},
+		told("all requests a node"),
 	}
 	for _, what := range []string{"s from the API server's start to ready", "s from ready to signed", "API server's CPU s until signed"} {
 		lines = append(lines, line{
