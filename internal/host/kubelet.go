@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,23 +19,34 @@ var ErrNoInitSystem = errors.New("no init system that kubeadm supports (systemd 
 
 // Unit is the kubelet as a service.
 type Unit struct {
-	Missing  bool   // no such unit
-	Masked   bool   // a person forbade starting it
-	Disabled bool   // works now, but will not come back after a reboot
-	Active   bool   // running or starting; like kubeadm, a unit that waits for its next restart counts
-	Failing  bool   // failed, or in a crash loop
-	State    string // the init system's own word, e.g. "active/running"
+	Missing  bool      // no such unit
+	Masked   bool      // a person forbade starting it
+	Disabled bool      // works now, but will not come back after a reboot
+	Active   bool      // running or starting; like kubeadm, a unit that waits for its next restart counts
+	Running  bool      // its main process runs now: one that waits for its next restart does not
+	Failing  bool      // failed, or in a crash loop
+	State    string    // the init system's own word, e.g. "active/running"
+	MainPID  int       // of its main process; 0: none, or not known
+	Since    time.Time // when that process was started; zero: not known
+	Exits    int       // how often the init system has started it again by itself since somebody started it; -1: not known
 }
 
 // Kubelet asks the init system about the kubelet. The error is ErrNoInitSystem, or the command's.
 func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 	switch manager() {
 	case systemd:
-		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState")
+		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts")
 		if err != nil {
 			return Unit{}, err
 		}
-		return systemdUnit(out)
+		u, err := systemdUnit(out)
+		if err != nil || u.MainPID == 0 {
+			return u, err
+		}
+		if p, err := h.process(u.MainPID); err == nil {
+			u.Since = h.started(p)
+		}
+		return u, nil
 	case openrc:
 		// Exit status 3 is "stopped", 32 "crashed": only the words count.
 		status, err := output(ctx, "rc-service", "kubelet", "status")
@@ -52,16 +64,26 @@ func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 
 // RestartKubelet restarts the kubelet as kubeadm does, on systemd after reading the unit files again. The error carries the
 // command and the end of its output, and wraps context.Cause(ctx) if ctx ended first.
-func (h Host) RestartKubelet(ctx context.Context) error {
+func (h Host) RestartKubelet(ctx context.Context) error { return changeKubelet(ctx, "restart") }
+
+// StartKubelet starts the kubelet, as RestartKubelet does; one that runs is left alone.
+func (h Host) StartKubelet(ctx context.Context) error { return changeKubelet(ctx, "start") }
+
+// StopKubelet returns when the kubelet has stopped. Its pods go on.
+func (h Host) StopKubelet(ctx context.Context) error { return changeKubelet(ctx, "stop") }
+
+func changeKubelet(ctx context.Context, verb string) error {
 	switch manager() {
 	case systemd:
-		if _, err := output(ctx, "systemctl", "daemon-reload"); err != nil {
-			return err
+		if verb != "stop" {
+			if _, err := output(ctx, "systemctl", "daemon-reload"); err != nil {
+				return err
+			}
 		}
-		_, err := output(ctx, "systemctl", "restart", "kubelet")
+		_, err := output(ctx, "systemctl", verb, "kubelet")
 		return err
 	case openrc:
-		_, err := output(ctx, "rc-service", "kubelet", "restart")
+		_, err := output(ctx, "rc-service", "kubelet", verb)
 		return err
 	}
 	return ErrNoInitSystem
@@ -97,27 +119,40 @@ func systemdUnit(out []string) (Unit, error) {
 	if load == "" || active == "" {
 		return Unit{}, fmt.Errorf("reading the kubelet's state from systemctl: got %q", strings.Join(out, "; "))
 	}
+	// Two that not every systemd knows.
+	mainPID, err := strconv.Atoi(p["MainPID"])
+	if err != nil || mainPID < 0 {
+		mainPID = 0
+	}
+	exits, err := strconv.Atoi(p["NRestarts"])
+	if err != nil || exits < 0 {
+		exits = -1
+	}
 	return Unit{
 		Missing: load == "not-found",
 		Masked:  load == "masked" || strings.HasPrefix(file, "masked"),
 		// Linked units and those enabled in /run start on request, not at boot.
 		Disabled: slices.Contains([]string{"disabled", "linked", "linked-runtime", "enabled-runtime"}, file),
 		Active:   slices.Contains([]string{"active", "activating", "reloading"}, active),
+		Running:  active == "active" && sub == "running" || active == "reloading",
 		Failing:  active == "failed" || active == "activating" && strings.HasPrefix(sub, "auto-restart"),
 		State:    active + "/" + sub,
+		MainPID:  mainPID,
+		Exits:    exits,
 	}, nil
 }
 
 // openrcUnit reads `rc-service kubelet status` and `rc-update show default`, with kubeadm's tests on the words.
 func openrcUnit(status, boot []string) Unit {
 	words := strings.Join(status, "\n")
-	u := Unit{Missing: strings.Contains(words, "does not exist"), State: "unknown", Disabled: true}
+	u := Unit{Missing: strings.Contains(words, "does not exist"), State: "unknown", Disabled: true, Exits: -1}
 	for _, state := range []string{"started", "starting", "stopping", "stopped", "inactive", "crashed"} {
 		if strings.Contains(words, state) {
 			u.State = state
 		}
 	}
 	u.Active = !u.Missing && (u.State == "started" || u.State == "starting" || u.State == "inactive")
+	u.Running = !u.Missing && u.State == "started"
 	u.Failing = u.State == "crashed"
 	for _, line := range boot {
 		if service, _, _ := strings.Cut(strings.TrimSpace(line), " "); service == "kubelet" {

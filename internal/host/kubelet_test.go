@@ -31,22 +31,28 @@ func called(t *testing.T, calls string) []string {
 
 func TestSystemdUnits(t *testing.T) {
 	show := func(load, file, active, sub string) []string {
-		return []string{"LoadState=" + load, "UnitFileState=" + file, "ActiveState=" + active, "SubState=" + sub}
+		return []string{"LoadState=" + load, "UnitFileState=" + file, "ActiveState=" + active, "SubState=" + sub, "MainPID=0", "NRestarts=0"}
 	}
 	for name, tc := range map[string]struct {
 		out  []string
 		want Unit
 	}{
-		"running":            {show("loaded", "enabled", "active", "running"), Unit{Active: true, State: "active/running"}},
+		"running":            {show("loaded", "enabled", "active", "running"), Unit{Active: true, Running: true, State: "active/running"}},
 		"missing":            {show("not-found", "", "inactive", "dead"), Unit{Missing: true, State: "inactive/dead"}},
 		"masked":             {show("masked", "masked", "inactive", "dead"), Unit{Masked: true, State: "inactive/dead"}},
 		"masked at runtime":  {show("masked", "masked-runtime", "inactive", "dead"), Unit{Masked: true, State: "inactive/dead"}},
-		"disabled":           {show("loaded", "disabled", "active", "running"), Unit{Disabled: true, Active: true, State: "active/running"}},
-		"not for next boot":  {show("loaded", "enabled-runtime", "active", "running"), Unit{Disabled: true, Active: true, State: "active/running"}},
+		"disabled":           {show("loaded", "disabled", "active", "running"), Unit{Disabled: true, Active: true, Running: true, State: "active/running"}},
+		"not for next boot":  {show("loaded", "enabled-runtime", "active", "running"), Unit{Disabled: true, Active: true, Running: true, State: "active/running"}},
 		"crash loop":         {show("loaded", "enabled", "activating", "auto-restart"), Unit{Active: true, Failing: true, State: "activating/auto-restart"}},
 		"crash loop, queued": {show("loaded", "enabled", "activating", "auto-restart-queued"), Unit{Active: true, Failing: true, State: "activating/auto-restart-queued"}},
 		"starting":           {show("loaded", "enabled", "activating", "start"), Unit{Active: true, State: "activating/start"}},
 		"failed":             {show("loaded", "enabled", "failed", "failed"), Unit{Failing: true, State: "failed/failed"}},
+		"reloading":          {show("loaded", "enabled", "reloading", "reload"), Unit{Active: true, Running: true, State: "reloading/reload"}},
+		"ended":              {show("loaded", "enabled", "active", "exited"), Unit{Active: true, State: "active/exited"}},
+		"stopping":           {show("loaded", "enabled", "deactivating", "stop-sigterm"), Unit{State: "deactivating/stop-sigterm"}},
+		"its process":        {append(show("loaded", "enabled", "active", "running"), "MainPID=42", "NRestarts=3"), Unit{Active: true, Running: true, MainPID: 42, Exits: 3, State: "active/running"}},
+		"older systemd":      {show("loaded", "enabled", "active", "running")[:4], Unit{Active: true, Running: true, Exits: -1, State: "active/running"}},
+		"not understood":     {append(show("loaded", "enabled", "active", "running"), "MainPID=[not set]", "NRestarts="), Unit{Active: true, Running: true, Exits: -1, State: "active/running"}},
 		"stopped":            {show("loaded", "enabled", "inactive", "dead"), Unit{State: "inactive/dead"}},
 	} {
 		if got, err := systemdUnit(tc.out); err != nil || got != tc.want {
@@ -64,12 +70,13 @@ func TestOpenRCUnits(t *testing.T) {
 		status, boot []string
 		want         Unit
 	}{
-		"running":    {[]string{" * status: started"}, enabled, Unit{Active: true, State: "started"}},
-		"disabled":   {[]string{" * status: started"}, []string{" kubelet-helper | default"}, Unit{Active: true, Disabled: true, State: "started"}},
-		"stopped":    {[]string{" * status: stopped"}, enabled, Unit{State: "stopped"}},
-		"crashed":    {[]string{" * status: crashed"}, enabled, Unit{Failing: true, State: "crashed"}},
-		"missing":    {[]string{" * rc-service: service `kubelet' does not exist"}, nil, Unit{Missing: true, State: "unknown"}},
-		"no answer?": {[]string{"what"}, enabled, Unit{State: "unknown"}},
+		"running":    {[]string{" * status: started"}, enabled, Unit{Active: true, Running: true, Exits: -1, State: "started"}},
+		"disabled":   {[]string{" * status: started"}, []string{" kubelet-helper | default"}, Unit{Active: true, Running: true, Disabled: true, Exits: -1, State: "started"}},
+		"starting":   {[]string{" * status: starting"}, enabled, Unit{Active: true, Exits: -1, State: "starting"}},
+		"stopped":    {[]string{" * status: stopped"}, enabled, Unit{Exits: -1, State: "stopped"}},
+		"crashed":    {[]string{" * status: crashed"}, enabled, Unit{Failing: true, Exits: -1, State: "crashed"}},
+		"missing":    {[]string{" * rc-service: service `kubelet' does not exist"}, nil, Unit{Missing: true, Exits: -1, State: "unknown"}},
+		"no answer?": {[]string{"what"}, enabled, Unit{Exits: -1, State: "unknown"}},
 	} {
 		if got := openrcUnit(tc.status, tc.boot); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
@@ -78,24 +85,26 @@ func TestOpenRCUnits(t *testing.T) {
 }
 
 func TestTheInitSystemIsChosenAsKubeadmDoes(t *testing.T) {
-	h := machine(t, map[string]string{"/var/log/kubelet/kubelet.log": "one\ntwo\nthree\n"})
+	h := machine(t, map[string]string{"/var/log/kubelet/kubelet.log": "one\ntwo\nthree\n", "/proc/stat": "btime 1000\n",
+		"/proc/42/stat": "42 (kubelet) S 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 9 0 2500 0 0"})
 	t.Run("systemd", func(t *testing.T) {
 		calls := programs(t, map[string]string{
-			"systemctl":  `[ "$1" != show ] || printf 'LoadState=loaded\nUnitFileState=enabled\nActiveState=active\nSubState=running\n'`,
+			"systemctl":  `[ "$1" != show ] || printf 'LoadState=loaded\nUnitFileState=enabled\nActiveState=active\nSubState=running\nMainPID=42\nNRestarts=1\n'`,
 			"journalctl": `echo first; echo last`,
 			"openrc":     "", "rc-service": "", "rc-update": "",
 		})
-		if u, err := h.Kubelet(t.Context()); err != nil || !u.Active || u.State != "active/running" {
+		if u, err := h.Kubelet(t.Context()); err != nil || u != (Unit{Active: true, Running: true, State: "active/running", MainPID: 42, Exits: 1, Since: time.Unix(1025, 0)}) {
 			t.Errorf("got %+v, %v", u, err)
 		}
-		if err := h.RestartKubelet(t.Context()); err != nil {
+		if err := errors.Join(h.RestartKubelet(t.Context()), h.StopKubelet(t.Context()), h.StartKubelet(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if log := h.KubeletLog(t.Context(), 1); !slices.Equal(log, []string{"last"}) {
 			t.Errorf("got log %q", log)
 		}
-		want := []string{"systemctl show kubelet -p LoadState,UnitFileState,ActiveState,SubState",
-			"systemctl daemon-reload", "systemctl restart kubelet", "journalctl -u kubelet -n 1 --no-pager -o cat"}
+		want := []string{"systemctl show kubelet -p LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts",
+			"systemctl daemon-reload", "systemctl restart kubelet", "systemctl stop kubelet",
+			"systemctl daemon-reload", "systemctl start kubelet", "journalctl -u kubelet -n 1 --no-pager -o cat"}
 		if got := called(t, calls); !slices.Equal(got, want) {
 			t.Errorf("called %q, want %q", got, want)
 		}
@@ -103,19 +112,20 @@ func TestTheInitSystemIsChosenAsKubeadmDoes(t *testing.T) {
 	t.Run("openrc", func(t *testing.T) {
 		calls := programs(t, map[string]string{
 			"openrc":     "",
-			"rc-service": `[ "$2" = restart ] || { echo ' * status: crashed'; exit 32; }`,
+			"rc-service": `[ "$2" != status ] || { echo ' * status: crashed'; exit 32; }`,
 			"rc-update":  `echo '  kubelet | default'`,
 		})
-		if u, err := h.Kubelet(t.Context()); err != nil || u != (Unit{Failing: true, State: "crashed"}) {
+		if u, err := h.Kubelet(t.Context()); err != nil || u != (Unit{Failing: true, Exits: -1, State: "crashed"}) {
 			t.Errorf("got %+v, %v", u, err)
 		}
-		if err := h.RestartKubelet(t.Context()); err != nil {
+		if err := errors.Join(h.RestartKubelet(t.Context()), h.StopKubelet(t.Context()), h.StartKubelet(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if log := h.KubeletLog(t.Context(), 2); !slices.Equal(log, []string{"two", "three"}) {
 			t.Errorf("got log %q", log)
 		}
-		want := []string{"rc-service kubelet status", "rc-update show default", "rc-service kubelet restart"}
+		want := []string{"rc-service kubelet status", "rc-update show default", "rc-service kubelet restart",
+			"rc-service kubelet stop", "rc-service kubelet start"}
 		if got := called(t, calls); !slices.Equal(got, want) {
 			t.Errorf("called %q, want %q", got, want)
 		}
@@ -123,7 +133,8 @@ func TestTheInitSystemIsChosenAsKubeadmDoes(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		programs(t, map[string]string{"openrc": ""})
 		_, err := h.Kubelet(t.Context())
-		if restart := h.RestartKubelet(t.Context()); !errors.Is(err, ErrNoInitSystem) || !errors.Is(restart, ErrNoInitSystem) {
+		if restart := h.RestartKubelet(t.Context()); !errors.Is(err, ErrNoInitSystem) || !errors.Is(restart, ErrNoInitSystem) ||
+			!errors.Is(h.StopKubelet(t.Context()), ErrNoInitSystem) || !errors.Is(h.StartKubelet(t.Context()), ErrNoInitSystem) {
 			t.Errorf("got %v, %v", err, restart)
 		}
 		if log := h.KubeletLog(t.Context(), 2); log != nil {
@@ -133,6 +144,13 @@ func TestTheInitSystemIsChosenAsKubeadmDoes(t *testing.T) {
 			t.Error("a kubelet where there is none")
 		}
 	})
+}
+
+func TestAKubeletThatHasJustEndedHasNoStart(t *testing.T) {
+	programs(t, map[string]string{"systemctl": `printf 'LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=42\n'`})
+	if u, err := machine(t, nil).Kubelet(t.Context()); err != nil || u.MainPID != 42 || !u.Since.IsZero() || u.Exits != -1 {
+		t.Errorf("got %+v, %v", u, err)
+	}
 }
 
 func TestARestartThatFailsSaysWhichCommandAndWhy(t *testing.T) {
