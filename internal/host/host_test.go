@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,10 +93,21 @@ func TestInspect(t *testing.T) {
 		"what a failed join leaves": {[]string{"/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/pki/ca.crt"},
 			Disk{Leftovers: []string{"/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/pki/ca.crt"}, BootstrapConf: true}},
 		"a member": {[]string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/corp.crt"},
-			Disk{Leftovers: []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}, KubeletConf: true}},
+			Disk{Leftovers: []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}, KubeletConf: true,
+				ForeignFiles: []string{"/etc/kubernetes/pki/corp.crt"}}},
 		"a control-plane host": {[]string{"/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/manifests/etcd.yaml", "/var/lib/etcd/member/wal/0"},
 			Disk{ControlPlane: "/etc/kubernetes/manifests/kube-apiserver.yaml", StaticPods: []string{"/etc/kubernetes/manifests/etcd.yaml"}}},
-		"etcd's data alone":    {[]string{"/var/lib/etcd/member/wal/0"}, Disk{ControlPlane: "/var/lib/etcd/member"}},
+		"etcd's data alone":      {[]string{"/var/lib/etcd/member/wal/0"}, Disk{ControlPlane: "/var/lib/etcd/member"}},
+		"the first proof counts": {[]string{"/var/lib/etcd/member/wal/0", "/etc/kubernetes/controller-manager.conf"}, Disk{ControlPlane: "/var/lib/etcd/member"}},
+		"under repair, etcd elsewhere": {[]string{"/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/admin.conf"},
+			Disk{ControlPlane: "/etc/kubernetes/pki/ca.key", AdminConf: true, Leftovers: []string{"/etc/kubernetes/pki/ca.crt"},
+				ForeignFiles: []string{"/etc/kubernetes/pki/ca.key"}}},
+		"the CA signs elsewhere": {[]string{"/etc/kubernetes/controller-manager.conf"}, Disk{ControlPlane: "/etc/kubernetes/controller-manager.conf"}},
+		"keys alone": {[]string{"/etc/kubernetes/pki/etcd/ca.key"},
+			Disk{ControlPlane: "/etc/kubernetes/pki/etcd/ca.key", ForeignFiles: []string{"/etc/kubernetes/pki/etcd/ca.key"}}},
+		"a copy of admin.conf, an etcd client's certificates": {
+			[]string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/etcd/client.key"},
+			Disk{AdminConf: true, ForeignFiles: []string{"/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/etcd/client.key"}}},
 		"somebody else's etcd": {[]string{"/var/lib/etcd/default/member/wal/0"}, Disk{EtcdData: []string{"/var/lib/etcd/default"}}},
 		"a worker's own static pod, and a file that the kubelet skips": {
 			[]string{"/etc/kubernetes/manifests/nginx.yaml", "/etc/kubernetes/manifests/.nginx.yaml.swp"},
@@ -121,14 +133,30 @@ func TestWhatCannotBeReadIsNeverTakenForAbsent(t *testing.T) {
 	}
 }
 
-func TestADanglingAPIServerManifestStillProvesAControlPlane(t *testing.T) {
-	h := machine(t, map[string]string{"/etc/kubernetes/manifests/.keep": ""})
-	link := "/etc/kubernetes/manifests/kube-apiserver.yaml"
-	if err := os.Symlink("/gone", h.Path(link)); err != nil {
-		t.Fatal(err)
+func TestALinkToNowhereIsThere(t *testing.T) {
+	link := func(path string) (Disk, error) {
+		h := machine(t, map[string]string{"/etc/kubernetes/manifests/.keep": "", "/etc/kubernetes/pki/ca.crt": "", "/var/lib/keep": ""})
+		if err := os.Symlink("/gone", h.Path(path)); err != nil {
+			t.Fatal(err)
+		}
+		return h.Inspect()
 	}
-	if d, err := h.Inspect(); err != nil || d.ControlPlane != link {
-		t.Errorf("got %+v, %v", d, err)
+	for _, path := range []string{"/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/controller-manager.conf"} {
+		if d, err := link(path); err != nil || d.ControlPlane != path {
+			t.Errorf("%s: got %+v, %v", path, d, err)
+		}
+	}
+	if d, err := link("/etc/kubernetes/kubelet.conf"); err != nil || !d.KubeletConf || d.ControlPlane != "" {
+		t.Errorf("kubelet.conf: got %+v, %v", d, err)
+	}
+	if d, err := link("/etc/kubernetes/admin.conf"); err != nil || !d.AdminConf {
+		t.Errorf("admin.conf: got %+v, %v", d, err)
+	}
+	if d, err := link("/etc/kubernetes/pki/corp"); err != nil || !slices.Equal(d.ForeignFiles, []string{"/etc/kubernetes/pki/corp"}) {
+		t.Errorf("a link beside the CA: got %+v, %v", d, err)
+	}
+	if d, err := link("/var/lib/etcd"); err == nil {
+		t.Errorf("etcd's data on a disk that is not there: got %+v and no error", d)
 	}
 }
 
