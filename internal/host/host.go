@@ -1,5 +1,6 @@
-// Package host tells what is on this machine: its names and identity, what an earlier join left on its disk, and its kubelet
-// as a service. It also keeps two things for nodejoin alone: the lock, and secrets in files that never reach a disk.
+// Package host tells what is on this machine: its names and identity, what an earlier join left on its disk, which of its
+// mounts are missing, its kubelet as a service and as a process, its pods, and who else is at work with kubeadm. It
+// also keeps two things for nodejoin alone: the lock, and secrets in files that never reach a disk.
 //
 // Everything that is read or written lies below Host.Root, so that a test, or a namespace, can be a machine too. Nothing
 // here decides anything: what a leftover means, and whether a restart is wanted, is for the caller to judge. Where doubt is

@@ -119,8 +119,8 @@ func (h Host) commandLine(pid int) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"), nil
 }
 
-// names under which a process goes: its command's first word, its file, and the kernel's name for it, the only one that
-// still tells of a script (its file is the shell). A file that was replaced by an upgrade is marked as deleted.
+// programNames are those under which a process goes: the kernel's name for it, which alone tells of a script (its file is
+// the shell), its command's first word, and its file, which the kernel marks once an upgrade has replaced it.
 func (h Host) programNames(p process, line []string) []string {
 	names := []string{p.comm}
 	if len(line) > 0 {
