@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -79,4 +80,75 @@ func certificates(bundle []byte) ([]*x509.Certificate, error) {
 		return nil, errors.New("no certificate in it")
 	}
 	return certs, nil
+}
+
+// firstCertificate returns the first one in a PEM text, or nil if it cannot be
+// parsed: of a client's certificate file that is the client's own.
+func firstCertificate(text []byte) *x509.Certificate {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil
+		}
+		if block.Type == "CERTIFICATE" {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil
+			}
+			return cert
+		}
+	}
+}
+
+// longestChain ends a search that would go round in circles of CAs that signed
+// each other.
+const longestChain = 8
+
+// chainsTo follows a certificate up to its end, whatever has expired on the way:
+// an API server's clock and ours may differ. It is not known where it ends if an
+// issuer is not among the certificates, or signed in a way that is not understood.
+func chainsTo(cert *x509.Certificate, trusted, between []*x509.Certificate) (signed, known bool) {
+	return chainsWithin(longestChain, cert, trusted, between)
+}
+
+func chainsWithin(steps int, cert *x509.Certificate, trusted, between []*x509.Certificate) (signed, known bool) {
+	if steps == 0 {
+		return false, false
+	}
+	parents, understood := issuers(cert, trusted)
+	if len(parents) > 0 {
+		return true, true
+	}
+	parents, all := issuers(cert, between)
+	known = understood && all && len(parents) > 0
+	for _, parent := range parents {
+		if parent.CheckSignatureFrom(parent) == nil {
+			continue // an end, and none of the trusted
+		}
+		above, end := chainsWithin(steps-1, parent, trusted, between)
+		if above {
+			return true, true
+		}
+		known = known && end
+	}
+	return false, known
+}
+
+// issuers are those of the candidates who signed cert. All were understood if
+// none has its issuer's name and a signature or a key that this Go cannot check.
+func issuers(cert *x509.Certificate, candidates []*x509.Certificate) (found []*x509.Certificate, understood bool) {
+	understood = true
+	for _, parent := range candidates {
+		if !bytes.Equal(cert.RawIssuer, parent.RawSubject) {
+			continue
+		}
+		var insecure x509.InsecureAlgorithmError
+		switch err := cert.CheckSignatureFrom(parent); {
+		case err == nil:
+			found = append(found, parent)
+		case errors.Is(err, x509.ErrUnsupportedAlgorithm) || errors.As(err, &insecure):
+			understood = false
+		}
+	}
+	return found, understood
 }

@@ -102,8 +102,12 @@ func NewTokenClient(server string, ca []byte, token string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClientOver(newTransport(tlsConfig), server, token)
+	return newClientOver(newTransport(tlsConfig), server, bearer{token: token})
 }
+
+// bearer is what is shown as a bearer token: one given, or the content of a file
+// that client-go reads again once a minute. Neither: nothing is shown.
+type bearer struct{ token, file string }
 
 func verifying(ca []byte) (*tls.Config, error) {
 	pool := x509.NewCertPool()
@@ -113,13 +117,13 @@ func verifying(ca []byte) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
-func newClientOver(transport *http.Transport, server, token string) (*Client, error) {
+func newClientOver(transport *http.Transport, server string, shown bearer) (*Client, error) {
 	c := &Client{Server: server, clock: &clock{RoundTripper: transport}, close: transport.CloseIdleConnections}
 	var err error
-	if c.core, err = restClient(server, c.clock, token, "/api", corev1.SchemeGroupVersion); err != nil {
+	if c.core, err = restClient(server, c.clock, shown, "/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
-	c.certs, err = restClient(server, c.clock, token, "/apis", certificatesv1.SchemeGroupVersion)
+	c.certs, err = restClient(server, c.clock, shown, "/apis", certificatesv1.SchemeGroupVersion)
 	return c, err
 }
 
@@ -142,14 +146,15 @@ func newTransport(tlsConfig *tls.Config) *http.Transport {
 	}
 }
 
-func restClient(server string, transport http.RoundTripper, token, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+func restClient(server string, transport http.RoundTripper, shown bearer, apiPath string, gv schema.GroupVersion) (*rest.RESTClient, error) {
 	config := &rest.Config{
-		Host:        server,
-		APIPath:     apiPath,
-		BearerToken: token,
-		UserAgent:   "nodejoin",
-		Transport:   transport,
-		QPS:         -1, // the loop paces itself
+		Host:            server,
+		APIPath:         apiPath,
+		BearerToken:     shown.token,
+		BearerTokenFile: shown.file,
+		UserAgent:       "nodejoin",
+		Transport:       transport,
+		QPS:             -1, // the loop paces itself
 		ContentConfig: rest.ContentConfig{
 			GroupVersion:         &gv,
 			NegotiatedSerializer: codecs.WithoutConversion(),

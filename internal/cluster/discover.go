@@ -120,7 +120,7 @@ func NewDiscoverer(source Source) (*Discoverer, error) {
 	})
 	d.door = newDoor(source.Endpoint)
 	transport.DialContext = d.door.DialContext
-	d.anon, err = newClientOver(transport, "https://"+source.Endpoint, "")
+	d.anon, err = newClientOver(transport, "https://"+source.Endpoint, bearer{})
 	return d, err
 }
 

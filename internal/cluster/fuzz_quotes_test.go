@@ -11,7 +11,7 @@ func TestParserThatQuotesTheFileIsNotRepeated(t *testing.T) {
 		"a key is lost": "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  ~:\n    token: " + fuzzSecret + "\n",
 		"an alias":      "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    password: *" + fuzzSecret + "\n",
 	} {
-		_, err := parseCredentials([]byte(text))
+		_, err := readKubeletConf("/kubelet.conf", []byte(text))
 		if err == nil || strings.Contains(err.Error(), fuzzSecret) || !strings.Contains(err.Error(), "kubeconfig") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/cluster-bootstrap/token/jws"
 )
@@ -38,7 +40,8 @@ const fuzzSecret = "c2VjcmV0c2VjcmV0"
 
 var (
 	// fields are what an error about a kubeconfig must name, for a person to know where to look.
-	fields = regexp.MustCompile(`certificate-authority|client-certificate|client-key|server "|names no cluster|yaml: |json: |base64|no kind "|unsupported map key|kubeconfig`)
+	fields = regexp.MustCompile(`": (certificate-authority|client-certificate|client-key|server|clusters|users|current-context|insecure-skip-tls-verify|proxy-url|` +
+		`exec|auth-provider|username|as|tokenFile|it is empty|it is not a kubeconfig)\b`)
 	// hidden is a line whose value is a secret.
 	hidden = regexp.MustCompile(`^\s*"?(token|password|client-key-data)"?:\s*"?[A-Za-z0-9+/=.]*` + fuzzSecret)
 )
@@ -70,6 +73,17 @@ func kubeconfigs(ca, cert, key []byte) map[string]string {
 		"a tab":              head + "\ttoken: " + fuzzSecret + "\n",
 		"an alias":           head + "    token: *" + fuzzSecret + "\n",
 		"a Secret":           "apiVersion: v1\nkind: Secret\nstringData:\n  token: " + fuzzSecret + "\n",
+		"tokenFile":          head + "    tokenFile: " + pairHere + "\n",
+		"CA twice":           strings.Replace(head, "    server", "    certificate-authority: "+pairHere+"\n    server", 1) + "    token: " + fuzzSecret + "\n",
+		"key twice":          head + "    client-certificate-data: " + b64(cert) + "\n    client-key-data: " + b64(key) + "\n    client-key: " + pairHere + "\n",
+		"no proof":           strings.Replace(head, "certificate-authority-data: "+b64(ca), "insecure-skip-tls-verify: true", 1) + "    token: " + fuzzSecret + "\n",
+		"behind a proxy":     strings.Replace(head, "    server", "    proxy-url: http://u:"+fuzzSecret+"@10.0.0.9\n    tls-server-name: kubernetes\n    server", 1) + "    token: " + fuzzSecret + "\n",
+		"exec":               head + "    exec: {apiVersion: client.authentication.k8s.io/v1, command: get-token, interactiveMode: Never}\n",
+		"nobody":             head + "    {}\n",
+		"as somebody":        head + "    token: " + fuzzSecret + "\n    as: admin\n",
+		"no context":         "apiVersion: v1\nkind: Config\n",
+		"no current context": strings.Replace(head, "current-context: default-context\n", "", 1) + "    token: " + fuzzSecret + "\n",
+		"names are empty":    strings.NewReplacer("current-context: default-context\n", "", "default-cluster", `""`, "default-auth", `""`).Replace(head) + "    token: " + fuzzSecret + "\n",
 		"empty":              "",
 		"JSON":               `{"apiVersion":"v1","kind":"Config","users":[{"name":"u","user":{"token":"` + fuzzSecret + `"}}]}`,
 		"bad JSON":           `{"apiVersion":"v1","kind":"Config","users":[{"name":"u","user":{"token":"` + fuzzSecret + `"}`,
@@ -91,7 +105,8 @@ func kubeconfigs(ca, cert, key []byte) map[string]string {
 	return files
 }
 
-// FuzzParseCredentials: whatever kubelet.conf holds, there is an answer; an error names the field; none tells a secret.
+// FuzzParseCredentials: whatever kubelet.conf holds, there is an answer, and client-go itself has no other; an error names
+// the field; none tells a secret.
 func FuzzParseCredentials(f *testing.F) {
 	dir := f.TempDir()
 	ca, cert, key := fuzzPair(f)
@@ -107,9 +122,12 @@ func FuzzParseCredentials(f *testing.F) {
 		if leadsElsewhere(raw, pair) {
 			t.Skip("it would read this machine's files")
 		}
-		creds, err := parseCredentials(raw)
+		creds, err := readKubeletConf(filepath.Join(dir, "kubelet.conf"), raw)
+		if takes := clientGoTakes(raw); takes && errors.Is(err, ErrUnusable) || !takes && err == nil {
+			t.Errorf("client-go takes it: %t, and we say %v", takes, err)
+		}
 		if err == nil {
-			if creds.NodeName == "" || creds.Server == "" || creds.NotAfter.IsZero() || !SameCA(creds.CA, creds.CA) {
+			if creds.Server == "" || !SameCA(creds.CA, creds.CA) || (creds.NodeName == "") != creds.NotAfter.IsZero() {
 				t.Errorf("half of the credentials are missing: %+v", creds)
 			}
 			if _, err := creds.Client(); err != nil {
@@ -125,6 +143,30 @@ func FuzzParseCredentials(f *testing.F) {
 			t.Errorf("the error names no field: %v", err)
 		}
 	})
+}
+
+// clientGoTakes reports whether a kubelet could make a connection of it, as somebody.
+func clientGoTakes(raw []byte) bool {
+	config, err := clientcmd.Load(raw)
+	if err != nil {
+		return false
+	}
+	rc, err := clientcmd.NewNonInteractiveClientConfig(*config, config.CurrentContext, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return false
+	}
+	if !rest.IsConfigTransportTLS(*rc) {
+		return true // it would show nothing, nor would it ask for anything
+	}
+	tlsConfig, err := rest.TLSConfigFor(rc)
+	if err != nil {
+		return false
+	}
+	if tlsConfig != nil && tlsConfig.GetClientCertificate != nil {
+		_, err = tlsConfig.GetClientCertificate(nil)
+	}
+	anybody := len(rc.CertData)+len(rc.CertFile)+len(rc.BearerToken)+len(rc.BearerTokenFile)+len(rc.Username)+len(rc.Password)+len(rc.Impersonate.UserName) > 0
+	return err == nil && (anybody || rc.ExecProvider != nil || rc.AuthProvider != nil)
 }
 
 // FuzzClusterInfo: anybody may answer for an API server that has not proven itself. Whatever comes, the token goes only
@@ -256,7 +298,7 @@ func leadsElsewhere(raw []byte, allowed string) bool {
 		}
 	}
 	for _, u := range config.AuthInfos {
-		for _, path := range []string{u.ClientCertificate, u.ClientKey} {
+		for _, path := range []string{u.ClientCertificate, u.ClientKey, u.TokenFile} {
 			if path != "" && path != allowed {
 				return true
 			}

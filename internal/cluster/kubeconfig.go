@@ -7,81 +7,10 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strings"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
-
-// nodeUserPrefix begins the CN of every kubelet's client certificate.
-const nodeUserPrefix = "system:node:"
-
-// Credentials are the kubelet's own: they exist only when certificate and key
-// load. (The kubelet writes kubelet.conf before it has the certificate.)
-type Credentials struct {
-	Server   string    // URL of the API server
-	CA       []byte    // PEM
-	NodeName string    // from the certificate's CN
-	NotAfter time.Time // by which the certificate expires
-
-	pair func() (tls.Certificate, error)
-}
-
-// LoadKubeletConf reads kubelet.conf and what it points to. The error wraps
-// fs.ErrNotExist if the file, or the certificate it names, is not there.
-func LoadKubeletConf(path string) (*Credentials, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the kubelet's credentials: %w", err)
-	}
-	creds, err := parseCredentials(raw)
-	if err != nil {
-		return nil, fmt.Errorf("reading the kubelet's credentials: %q: %w", path, err)
-	}
-	return creds, nil
-}
-
-func parseCredentials(raw []byte) (*Credentials, error) {
-	cluster, user, err := parseKubeconfig(raw)
-	if err != nil {
-		return nil, err
-	}
-	creds := &Credentials{Server: cluster.Server, pair: func() (tls.Certificate, error) { return keyPair(user) }}
-	if creds.CA, err = dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority); err != nil {
-		return nil, fmt.Errorf("certificate-authority: %w", err)
-	}
-	if _, err := CAHashes(creds.CA); err != nil {
-		return nil, fmt.Errorf("certificate-authority: %w", err)
-	}
-	pair, err := creds.pair()
-	if err != nil {
-		return nil, err
-	}
-	creds.NotAfter = pair.Leaf.NotAfter
-	name, ok := strings.CutPrefix(pair.Leaf.Subject.CommonName, nodeUserPrefix)
-	if !ok || name == "" {
-		return nil, fmt.Errorf("client-certificate: its CN is %q, not a node's", pair.Leaf.Subject.CommonName)
-	}
-	creds.NodeName = name
-	return creds, nil
-}
-
-// Client returns a client with the kubelet's credentials. The certificate is
-// read again for each connection, as the kubelet rotates it.
-func (c *Credentials) Client() (*Client, error) {
-	tlsConfig, err := verifying(c.CA)
-	if err != nil {
-		return nil, err
-	}
-	tlsConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := c.pair()
-		return &pair, err
-	}
-	transport := newTransport(tlsConfig)
-	transport.ForceAttemptHTTP2 = true // one connection for a watch and all questions beside it
-	return newClientOver(transport, c.Server, "")
-}
 
 // parseKubeconfig returns the cluster and the user of the current context. A
 // file with one cluster and no context, as cluster-info is, has no user.
