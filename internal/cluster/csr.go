@@ -16,20 +16,27 @@ import (
 
 // Request is the state of a kubelet's CertificateSigningRequest.
 type Request struct {
-	Name    string
-	Pending bool
-	Denied  bool
-	Own     bool   // made with the key that the kubelet has now
-	Message string // the approver's own words, when denied, in one line
+	Name     string
+	NodeName string // that the certificate is to be for
+	Pending  bool
+	Denied   bool
+	Own      bool   // made with the key that the kubelet has now
+	Message  string // the approver's own words, when denied, in one line
 
 	Before *Request // the newest one that was denied before this one, if any
 }
 
-// Request returns the newest request for a client certificate of the named
-// node, or nil. Where the kubelet's own key is known, only a request made with
+// Request is [Client.Requests] for a node that has one name.
+func (c *Client) Request(ctx context.Context, nodeName string, key crypto.PublicKey) (*Request, error) {
+	return c.Requests(ctx, []string{nodeName}, key)
+}
+
+// Requests returns the newest request for a client certificate of a node that
+// may go by several names, or nil: a kubelet may have been told another one than
+// the host has. Where the kubelet's own key is known, only a request made with
 // that key counts: another machine may ask for the same name. A bootstrap token
 // may list requests (ClusterRole system:node-bootstrapper).
-func (c *Client) Request(ctx context.Context, nodeName string, key crypto.PublicKey) (*Request, error) {
+func (c *Client) Requests(ctx context.Context, names []string, key crypto.PublicKey) (*Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var list certificatesv1.CertificateSigningRequestList
@@ -39,11 +46,14 @@ func (c *Client) Request(ctx context.Context, nodeName string, key crypto.Public
 	if err != nil {
 		return nil, fmt.Errorf("listing certificate requests: %w", err)
 	}
-	ours := slices.DeleteFunc(list.Items, func(csr certificatesv1.CertificateSigningRequest) bool {
-		return !isRequestOf(csr.Spec.Request, nodeName, key)
-	})
+	var ours []named
+	for _, csr := range list.Items {
+		if name := requestedName(csr.Spec.Request, key); name != "" && slices.Contains(names, name) {
+			ours = append(ours, named{csr, name})
+		}
+	}
 	// The times are whole seconds: of two within one, that which is decided came first, for a kubelet asks again then.
-	slices.SortStableFunc(ours, func(a, b certificatesv1.CertificateSigningRequest) int {
+	slices.SortStableFunc(ours, func(a, b named) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), len(b.Status.Conditions)-len(a.Status.Conditions))
 	})
 	var newest, denied *Request
@@ -57,8 +67,14 @@ func (c *Client) Request(ctx context.Context, nodeName string, key crypto.Public
 	return newest, nil
 }
 
-func requestOf(csr *certificatesv1.CertificateSigningRequest, own bool) *Request {
-	r := &Request{Name: csr.Name, Pending: len(csr.Status.Certificate) == 0, Own: own}
+// named is a request whose node's name was read from it.
+type named struct {
+	certificatesv1.CertificateSigningRequest
+	nodeName string
+}
+
+func requestOf(csr *named, own bool) *Request {
+	r := &Request{Name: csr.Name, NodeName: csr.nodeName, Pending: len(csr.Status.Certificate) == 0, Own: own}
 	for _, cond := range csr.Status.Conditions {
 		refused := cond.Type == certificatesv1.CertificateDenied || cond.Type == certificatesv1.CertificateFailed
 		if refused && cond.Status != corev1.ConditionFalse {
@@ -80,15 +96,22 @@ func words(cond certificatesv1.CertificateSigningRequestCondition) string {
 	return fmt.Sprintf("%s (%s)", message, cond.Reason)
 }
 
-func isRequestOf(raw []byte, nodeName string, key crypto.PublicKey) bool {
+// requestedName returns the node that a request made with key is for, or "".
+func requestedName(raw []byte, key crypto.PublicKey) string {
 	block, _ := pem.Decode(raw)
 	if block == nil {
-		return false
+		return ""
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil || request.Subject.CommonName != nodeUserPrefix+nodeName {
-		return false
+	if err != nil {
+		return ""
 	}
-	own, ok := key.(interface{ Equal(crypto.PublicKey) bool })
-	return !ok || own.Equal(request.PublicKey)
+	if own, ok := key.(interface{ Equal(crypto.PublicKey) bool }); ok && !own.Equal(request.PublicKey) {
+		return ""
+	}
+	name, ok := strings.CutPrefix(request.Subject.CommonName, nodeUserPrefix)
+	if !ok {
+		return ""
+	}
+	return name
 }
