@@ -179,6 +179,14 @@ func (c *Client) Close() { c.close() }
 // Node asks for one Node with a quorum read, once: client-go's own retries
 // would hide the answers that the loop has to time.
 func (c *Client) Node(ctx context.Context, name string) Sighting {
+	asked := time.Now()
+	s := c.node(ctx, name)
+	s.At = time.Now()
+	s.Took = s.At.Sub(asked)
+	return s
+}
+
+func (c *Client) node(ctx context.Context, name string) Sighting {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var node corev1.Node

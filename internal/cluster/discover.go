@@ -51,11 +51,12 @@ type Probe struct {
 	Verdict    Verdict
 	Err        error         // unless Proven
 	RetryAfter time.Duration // how long the server asks to be left alone
+	At         time.Time     // when the last answer arrived, or its lack was plain
 
 	Server string // URL that kubeadm will use: cluster-info's, not Endpoint
 	CA     []byte // PEM, trusted: proven by pin, signature or file. Empty until then
 	Node   Sighting
-	Old    bool // Node is what was said some seconds ago
+	Old    bool // Node is what was said some seconds ago, at Node.At
 	// Pinned: the CA matches a pin and the connection's certificate chains to
 	// it, so that a bad signature can only mean a bad secret.
 	Pinned bool
@@ -149,6 +150,7 @@ func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
 		d.dialed = time.Now()
 	}
 	p := d.probe(ctx, token, bearer)
+	p.At = time.Now()
 	if p.Verdict <= NotServed { // what was said before a silence is forgotten
 		d.unsigned = Sighting{}
 	}

@@ -165,8 +165,17 @@ func TestUnsignedTokenIsNotShownWithEachProbe(t *testing.T) {
 	s.node = func(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "", "")
 	}
+	var first time.Time // answer
 	for i := range 5 {
-		if p := d.Probe(t.Context(), token, token); p.Verdict != Unsigned || p.Node.Answer != Unauthorized || p.Old != (i > 0) {
+		asked := time.Now()
+		p := d.Probe(t.Context(), token, token)
+		if i == 0 {
+			first = p.Node.At
+		}
+		if p.At.Before(asked) || p.At.After(time.Now()) || !p.Node.At.Equal(first) || p.Node.At.After(p.At) {
+			t.Errorf("asked at %s, answered at %s, of the Node at %s, the first time at %s", asked, p.At, p.Node.At, first)
+		}
+		if p.Verdict != Unsigned || p.Node.Answer != Unauthorized || p.Old != (i > 0) {
 			t.Errorf("verdict %d, the Node %s, old %t: the last answer is to stand", p.Verdict, p.Node.Answer, p.Old)
 		}
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +42,14 @@ type Node struct {
 	ProviderID    string
 	CreatedAt     time.Time
 
+	// DeletedAt is when somebody deleted the Node; zero if nobody did. It is
+	// there for as long as Finalizers hold it up, and then gone.
+	DeletedAt  time.Time
+	Finalizers []string
+	// LastWriter is who changed the Node last, as "kubelet (status)"; "" if the
+	// API server does not say.
+	LastWriter string
+
 	resourceVersion string
 }
 
@@ -54,7 +63,12 @@ func nodeOf(n *corev1.Node) Node {
 		Unschedulable:   n.Spec.Unschedulable,
 		ProviderID:      n.Spec.ProviderID,
 		CreatedAt:       n.CreationTimestamp.Time,
+		Finalizers:      n.Finalizers,
+		LastWriter:      lastWriter(n.ManagedFields),
 		resourceVersion: n.ResourceVersion,
+	}
+	if n.DeletionTimestamp != nil {
+		node.DeletedAt = n.DeletionTimestamp.Time
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
@@ -69,6 +83,21 @@ func nodeOf(n *corev1.Node) Node {
 		node.Taints = append(node.Taints, t.ToString())
 	}
 	return node
+}
+
+// lastWriter: times are whole seconds, and of entries within one the last counts.
+func lastWriter(entries []metav1.ManagedFieldsEntry) (writer string) {
+	var newest time.Time
+	for _, e := range entries {
+		if e.Time == nil || e.Time.Time.Before(newest) {
+			continue
+		}
+		newest, writer = e.Time.Time, e.Manager
+		if e.Subresource != "" {
+			writer = fmt.Sprintf("%s (%s)", e.Manager, e.Subresource)
+		}
+	}
+	return writer
 }
 
 // Answer is what an API server said about a Node.
@@ -99,6 +128,8 @@ type Sighting struct {
 	Node       Node          // when Present
 	Err        error         // unless Present
 	RetryAfter time.Duration // how long the server asks to be left alone
+	At         time.Time     // when the answer arrived, or its lack was plain
+	Took       time.Duration // from question to answer; 0 for news that a watch brings
 }
 
 // sightingOf judges the error of a GET for nodes/<name>.

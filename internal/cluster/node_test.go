@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -39,9 +37,13 @@ func TestOnlyTheAPIServersOwnNotFoundCounts(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
+			asked := time.Now()
 			sighting := client.Node(t.Context(), "w1")
 			if sighting.Answer != c.want {
 				t.Errorf("%s (%v), wanted %s", sighting.Answer, sighting.Err, c.want)
+			}
+			if sighting.At.Before(asked) || sighting.At.After(time.Now()) || sighting.Took <= 0 || sighting.Took > sighting.At.Sub(asked) {
+				t.Errorf("asked at %s, it tells of %s and %s", asked, sighting.At, sighting.Took)
 			}
 			if name == "too many requests" && sighting.RetryAfter != 7*time.Second {
 				t.Errorf("Retry-After was read as %s", sighting.RetryAfter)
@@ -50,57 +52,42 @@ func TestOnlyTheAPIServersOwnNotFoundCounts(t *testing.T) {
 	}
 }
 
-// A deletion is told within a second, by the watch, and a watch that breaks is
-// made again.
-func TestWatchTellsADeletionAtOnce(t *testing.T) {
-	s := newAPIServer(t)
-	events := make(chan string, 8)
-	var mu sync.Mutex
-	gone := false
-	s.node = func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("watch") == "" {
-			mu.Lock()
-			defer mu.Unlock()
-			if gone {
-				absentNode(w, r)
-			} else {
-				presentNode(w, r)
-			}
-			return
+// A finalizer holds a Node up that somebody deleted: it is there, Ready and all, and as good as gone.
+func TestNodeThatIsBeingDeleted(t *testing.T) {
+	node := someNode("uid-1")
+	if got := nodeOf(&node); !got.DeletedAt.IsZero() || got.Finalizers != nil || got.LastWriter != "" {
+		t.Errorf("nobody deleted it: %+v", got)
+	}
+	node = deletedNode("uid-1")
+	got := nodeOf(&node)
+	if !got.DeletedAt.Equal(deletedAt) || !slices.Equal(got.Finalizers, []string{"karpenter.sh/termination"}) {
+		t.Errorf("deleted at %s, held up by %q", got.DeletedAt, got.Finalizers)
+	}
+}
+
+var deletedAt = time.Unix(1_800_000_000, 0)
+
+func deletedNode(uid string) corev1.Node {
+	node := someNode(uid)
+	node.DeletionTimestamp, node.Finalizers = &metav1.Time{Time: deletedAt}, []string{"karpenter.sh/termination"}
+	return node
+}
+
+func TestWhoWroteLast(t *testing.T) {
+	entry := func(manager, subresource string, at int64) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &metav1.Time{Time: time.Unix(at, 0)}}
+	}
+	for name, c := range map[string]struct {
+		entries []metav1.ManagedFieldsEntry
+		want    string
+	}{
+		"nobody":                 {},
+		"at no known time":       {entries: []metav1.ManagedFieldsEntry{{Manager: "a"}}},
+		"the newest":             {entries: []metav1.ManagedFieldsEntry{entry("kubelet", "status", 3), entry("kubectl", "", 2)}, want: "kubelet (status)"},
+		"the last in one second": {entries: []metav1.ManagedFieldsEntry{entry("kubelet", "status", 3), entry("kubectl-cordon", "", 3)}, want: "kubectl-cordon"},
+	} {
+		if got := lastWriter(c.entries); got != c.want {
+			t.Errorf("%s: %q, wanted %q", name, got, c.want)
 		}
-		if got := r.URL.Query().Get("fieldSelector"); got != "metadata.name=w1" {
-			t.Errorf("watch with field selector %q", got)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusOK)
-		w.(http.Flusher).Flush()
-		select {
-		case kind := <-events:
-			object, _ := json.Marshal(someNode("uid-1"))
-			fmt.Fprintf(w, `{"type":%q,"object":%s}`+"\n", kind, object)
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-		case <-r.Context().Done():
-		}
-	}
-	client, err := NewTokenClient(s.URL, s.ca.pem, token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
-	defer cancel()
-	sightings := client.Watch(ctx, "w1")
-	if first := <-sightings; first.Answer != Present || !first.Node.Uninitialized || first.Node.BootID != "boot" || first.Node.ReadyMessage != "no CNI" {
-		t.Fatalf("first sighting %+v", first)
-	}
-	mu.Lock()
-	gone = true
-	mu.Unlock()
-	events <- "DELETED"
-	if next := <-sightings; next.Answer != Absent {
-		t.Errorf("after the deletion: %s %v", next.Answer, next.Err)
-	}
-	cancel()
-	for range sightings {
 	}
 }

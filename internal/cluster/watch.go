@@ -86,6 +86,9 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 		return max(retryAfter(err), jitter(retryEvery))
 	}
 	defer stream.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := arrivals(ctx, stream)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -100,7 +103,7 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 			if w.send(ctx, s); s.Answer != Present && s.Answer != Absent {
 				return s.RetryAfter
 			}
-		case event, ok := <-stream.ResultChan():
+		case event, ok := <-events:
 			node, isNode := event.Object.(*corev1.Node)
 			switch {
 			case !ok || !isNode: // closed, or an error such as 410 Gone
@@ -108,10 +111,36 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 			case event.Type == watch.Deleted:
 				w.look(ctx)
 			case string(node.UID) != w.gone:
-				w.send(ctx, Sighting{Answer: Present, Node: nodeOf(node)})
+				w.send(ctx, Sighting{Answer: Present, Node: nodeOf(node), At: event.at})
 			}
 		}
 	}
+}
+
+// waiting is how many events are taken off the stream while nobody takes a
+// sighting: a Node changes every 10 s at most, as a rule.
+const waiting = 64
+
+type arrival struct {
+	watch.Event
+	at time.Time
+}
+
+// arrivals notes when each event came. Whoever reads the sightings may be away
+// for a minute, and what came meanwhile would look like news.
+func arrivals(ctx context.Context, stream watch.Interface) <-chan arrival {
+	out := make(chan arrival, waiting)
+	go func() {
+		defer close(out)
+		for event := range stream.ResultChan() {
+			select {
+			case out <- arrival{event, time.Now()}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
 }
 
 // jitter spreads d by a quarter to either side, so that a fleet that lost its
