@@ -46,14 +46,14 @@ func (c *Client) Requests(ctx context.Context, names []string, key crypto.Public
 	if err != nil {
 		return nil, fmt.Errorf("listing certificate requests: %w", err)
 	}
-	var ours []named
+	var ours []nodeRequest
 	for _, csr := range list.Items {
 		if name := requestedName(csr.Spec.Request, key); name != "" && slices.Contains(names, name) {
-			ours = append(ours, named{csr, name})
+			ours = append(ours, nodeRequest{csr, name})
 		}
 	}
 	// The times are whole seconds: of two within one, that which is decided came first, for a kubelet asks again then.
-	slices.SortStableFunc(ours, func(a, b named) int {
+	slices.SortStableFunc(ours, func(a, b nodeRequest) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), len(b.Status.Conditions)-len(a.Status.Conditions))
 	})
 	var newest, denied *Request
@@ -67,13 +67,13 @@ func (c *Client) Requests(ctx context.Context, names []string, key crypto.Public
 	return newest, nil
 }
 
-// named is a request whose node's name was read from it.
-type named struct {
+// nodeRequest is a request whose node's name was read from it.
+type nodeRequest struct {
 	certificatesv1.CertificateSigningRequest
 	nodeName string
 }
 
-func requestOf(csr *named, own bool) *Request {
+func requestOf(csr *nodeRequest, own bool) *Request {
 	r := &Request{Name: csr.Name, NodeName: csr.nodeName, Pending: len(csr.Status.Certificate) == 0, Own: own}
 	for _, cond := range csr.Status.Conditions {
 		refused := cond.Type == certificatesv1.CertificateDenied || cond.Type == certificatesv1.CertificateFailed

@@ -34,7 +34,7 @@ type NotUnderstoodError struct {
 	Reason string
 
 	NodeName string // from the certificate's CN; "" if that cannot be read
-	Server   string // "" if none is given
+	Server   string // "" if that is not understood
 	CA       []byte // PEM; nil if none can be read
 }
 
@@ -69,6 +69,11 @@ func inField(path, field, reason string) string {
 //   - any other: a file could not be read (an *fs.PathError), nothing is known.
 //
 // An error names file, field and reason, and quotes nothing that may be secret.
+//
+// A kubelet that rotates its certificate prefers kubelet-client-current.pem of
+// its --cert-dir to the pair that its kubeconfig names (client-go's FileStore).
+// kubeadm and the kubelet itself name that very file; where somebody named
+// another, what is read here may be useless and the kubelet fine.
 func LoadKubeletConf(path string) (*Credentials, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -137,7 +142,6 @@ func (c *kubeletConf) notUnderstood(field, reason string) error {
 
 // skim notes what can be told even if the rest is not understood.
 func (c *kubeletConf) skim() {
-	c.creds.Server = c.cluster.Server
 	if ca, err := c.read("", c.cluster.CertificateAuthorityData, c.cluster.CertificateAuthority); err == nil && hasBlock(ca, isCertificate) {
 		c.creds.CA = ca
 	}
@@ -163,7 +167,7 @@ func (c *kubeletConf) server() error {
 	case err != nil || u.Scheme != "https" || u.Host == "":
 		return c.notUnderstood("server", fmt.Sprintf("%q is not an https URL", redacted(c.cluster.Server)))
 	}
-	c.creds.serverName = c.cluster.TLSServerName
+	c.creds.Server, c.creds.serverName = c.cluster.Server, c.cluster.TLSServerName
 	if c.cluster.ProxyURL == "" {
 		return nil
 	}
@@ -276,6 +280,7 @@ func (c *kubeletConf) authority() error {
 	case !hasBlock(ca, isCertificate):
 		return c.unusable("certificate-authority", "no certificate in "+place(file))
 	}
+	c.creds.CA = ca // it may have come since skim
 	certs, err := certificates(ca)
 	if err != nil {
 		return c.notUnderstood("certificate-authority", fmt.Sprintf("%s: %s", place(file), err))

@@ -117,9 +117,9 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 	}
 }
 
-// waiting is how many events are taken off the stream while nobody takes a
+// eventBacklog is how many events are taken off the stream while nobody takes a
 // sighting: a Node changes every 10 s at most, as a rule.
-const waiting = 64
+const eventBacklog = 64
 
 type arrival struct {
 	watch.Event
@@ -129,7 +129,7 @@ type arrival struct {
 // arrivals notes when each event came. Whoever reads the sightings may be away
 // for a minute, and what came meanwhile would look like news.
 func arrivals(ctx context.Context, stream watch.Interface) <-chan arrival {
-	out := make(chan arrival, waiting)
+	out := make(chan arrival, eventBacklog)
 	go func() {
 		defer close(out)
 		for event := range stream.ResultChan() {

@@ -118,7 +118,7 @@ func TestEventsAreTimedAsTheyCome(t *testing.T) {
 				t.Errorf("event %d: %s, %s after the beginning", i, event.Type, event.at.Sub(began))
 			}
 		}
-		for range waiting + 1 { // more than are kept, and then nobody is interested any more
+		for range eventBacklog + 1 { // more than are kept, and then nobody is interested any more
 			stream.Modify(&node)
 		}
 		cancel()
