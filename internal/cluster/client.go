@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -197,4 +198,25 @@ func (c *Client) node(ctx context.Context, name string) Sighting {
 		return Sighting{Err: fmt.Errorf("asking for Node %q: the answer is not that Node", name)}
 	}
 	return Sighting{Answer: Present, Node: nodeOf(&node)}
+}
+
+// LeaseRenewed says when a Node's kubelet last renewed its Lease, as it does
+// every 10 s while it lives. A kubelet may ask for its own.
+func (c *Client) LeaseRenewed(ctx context.Context, nodeName string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	raw, err := c.core.Get().AbsPath("/apis/coordination.k8s.io/v1/namespaces", corev1.NamespaceNodeLease, "leases", nodeName).
+		SetHeader("Accept", "application/json").MaxRetries(0).Do(ctx).Raw()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("getting the Lease of Node %q: %w", nodeName, err)
+	}
+	var lease struct {
+		Spec struct {
+			RenewTime time.Time `json:"renewTime"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(raw, &lease); err != nil {
+		return time.Time{}, fmt.Errorf("reading the Lease of Node %q: %w", nodeName, err)
+	}
+	return lease.Spec.RenewTime, nil
 }

@@ -29,13 +29,14 @@ type Unit struct {
 	MainPID  int       // of its main process; 0: none, or not known
 	Since    time.Time // when that process was started; zero: not known
 	Exits    int       // how often the init system has started it again by itself since somebody started it; -1: not known
+	Looping  bool      // it waits for its next restart, and its process has ended twice within a minute
 }
 
 // Kubelet asks the init system about the kubelet. The error is ErrNoInitSystem, or the command's.
 func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 	switch manager() {
 	case systemd:
-		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts")
+		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic")
 		if err != nil {
 			return Unit{}, err
 		}
@@ -107,6 +108,10 @@ func manager() string {
 	return openrc
 }
 
+// loopingRun is how long a process may have run that was started after another one had ended, and has ended too, for both
+// ends to lie within a minute: the kubelet's unit waits 10 s before it starts it again.
+const loopingRun = 45 * time.Second
+
 // systemdUnit reads `systemctl show`.
 func systemdUnit(out []string) (Unit, error) {
 	p := map[string]string{}
@@ -119,7 +124,7 @@ func systemdUnit(out []string) (Unit, error) {
 	if load == "" || active == "" {
 		return Unit{}, fmt.Errorf("reading the kubelet's state from systemctl: got %q", strings.Join(out, "; "))
 	}
-	// Two that not every systemd knows.
+	// Four that not every systemd knows.
 	mainPID, err := strconv.Atoi(p["MainPID"])
 	if err != nil || mainPID < 0 {
 		mainPID = 0
@@ -128,14 +133,19 @@ func systemdUnit(out []string) (Unit, error) {
 	if err != nil || exits < 0 {
 		exits = -1
 	}
+	started, startErr := strconv.ParseInt(p["ExecMainStartTimestampMonotonic"], 10, 64)
+	ended, endErr := strconv.ParseInt(p["ExecMainExitTimestampMonotonic"], 10, 64)
+	lasted := time.Duration(ended-started) * time.Microsecond
+	waits := active == "activating" && strings.HasPrefix(sub, "auto-restart")
 	return Unit{
+		Looping: waits && exits > 0 && startErr == nil && endErr == nil && ended > started && lasted < loopingRun,
 		Missing: load == "not-found",
 		Masked:  load == "masked" || strings.HasPrefix(file, "masked"),
 		// Linked units and those enabled in /run start on request, not at boot.
 		Disabled: slices.Contains([]string{"disabled", "linked", "linked-runtime", "enabled-runtime"}, file),
 		Active:   slices.Contains([]string{"active", "activating", "reloading"}, active),
 		Running:  active == "active" && sub == "running" || active == "reloading",
-		Failing:  active == "failed" || active == "activating" && strings.HasPrefix(sub, "auto-restart"),
+		Failing:  active == "failed" || waits,
 		State:    active + "/" + sub,
 		MainPID:  mainPID,
 		Exits:    exits,

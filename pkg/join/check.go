@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -26,85 +27,109 @@ func Check(ctx context.Context, c Config) (Report, error) {
 	if err != nil {
 		return ended(c, err), err
 	}
-	r := newRun(p, m, m.identity.BootID, m.name, m.redact)
-	err = r.check(ctx)
-	r.seeKubelet(ctx)
+	r := newRun(p, m, m.identity, m.name, m.redact)
+	held, err := r.check(ctx)
+	if err == nil {
+		return r.end(AlreadyJoined, held), nil
+	}
 	return r.finish(err), err
 }
 
 // unitLook bounds a question to the init system whose answer only explains.
 const unitLook = 3 * time.Second
 
-func (r *run) seeKubelet(ctx context.Context) {
+// seeKubelet tells whether the kubelet runs, as far as that can be seen.
+func (r *run) seeKubelet(ctx context.Context) (runs, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, unitLook)
 	defer cancel()
 	unit, err := r.w.Kubelet(ctx)
 	if err != nil {
 		r.unseen("the kubelet's service", err)
-		return
 	}
-	r.report.Check.Kubelet = unit.State
+	is := unit.State
 	switch {
 	case unit.Missing:
-		r.report.Check.Kubelet = "no such service"
+		is = "no such service"
 	case unit.Masked:
-		r.report.Check.Kubelet += ", masked"
+		is += ", masked"
 	case unit.Disabled:
-		r.report.Check.Kubelet += ", disabled"
+		is += ", disabled"
 	}
+	r.tell.report.Check.Kubelet = is
+	if unit.Running {
+		return true, true
+	}
+	processes, processErr := r.w.KubeletProcesses()
+	if processErr != nil {
+		r.unseen("the kubelet's process", processErr)
+	}
+	return len(processes) > 0, err == nil && processErr == nil || len(processes) > 0
 }
 
 func (r *run) unseen(what string, err error) {
-	r.report.Check.Unseen = append(r.report.Check.Unseen, r.redact(fmt.Sprintf("%s: %v", what, err)))
+	r.tell.report.Check.Unseen = append(r.tell.report.Check.Unseen, r.redact(fmt.Sprintf("%s: %v", what, err)))
 }
 
-func (r *run) check(ctx context.Context) error {
-	r.report.Check = &Checked{Unseen: []string{}}
+func (r *run) check(ctx context.Context) (held string, err error) {
+	r.tell.report.Check = &Checked{Unseen: []string{}}
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
+	runs, known := r.seeKubelet(ctx)
 	creds, err := r.w.Credentials()
 	if err != nil {
-		return r.noCredentials(err)
+		return "", r.noCredentials(err)
 	}
-	r.report.Check.CredentialsExpire = &creds.NotAfter
-	if err := r.sameCluster(creds.CA); err != nil {
-		reason := NotMember
-		if e := (*Error)(nil); errors.As(err, &e) && e.Reason != Refused {
-			reason = Unknown
-		}
-		return &Error{Reason: reason, Message: err.Error()}
+	if !creds.NotAfter.IsZero() {
+		r.tell.report.Check.CredentialsExpire = &creds.NotAfter
+	}
+	switch what, err := r.otherCA(creds.CA); {
+	case err != nil:
+		return "", &Error{Reason: Unknown, Message: err.Error()}
+	case what != "":
+		return "", &Error{Reason: NotMember, Message: "this machine has kubelet credentials of another cluster: " + what}
 	}
 	sighting := r.w.Ask(ctx, creds)
 	node, name := sighting.Node, creds.NodeName
-	r.report.Endpoint = creds.Server
-	r.report.Node.Name = name
-	switch {
+	r.tell.report.Endpoint = creds.Server
+	r.tell.report.Node.Name = name
+	switch wanted := r.facts.Name.Value.Name; {
 	case sighting.Answer == cluster.Absent:
-		return &Error{Reason: NotMember, Message: fmt.Sprintf("the API server has no Node %q", name),
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("the API server has no Node %q", name),
 			Hint: "`nodejoin join` brings it back, or `systemctl restart kubelet`: a kubelet registers once in its life"}
 	case sighting.Answer != cluster.Present:
-		return &Error{Reason: Unknown, Message: fmt.Sprintf("%s gives no useful answer about Node %q", creds.Server, name), Err: sighting.Err,
+		err = &Error{Reason: Unknown, Message: fmt.Sprintf("%s gives no useful answer about Node %q", creds.Server, name), Err: sighting.Err,
 			Hint: fmt.Sprintf("is it up? The kubelet's certificate is valid until %s", creds.NotAfter.UTC().Format("2006-01-02 15:04 MST"))}
-	case r.named && name != r.name:
-		return &Error{Reason: NotMember, Message: fmt.Sprintf("this machine has credentials of Node %q, not %q", name, r.name)}
-	case node.BootID != r.bootID:
-		return &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is another machine's, or of this machine's last boot (bootID %q, here %q)", name, node.BootID, r.bootID),
+	case r.policy.Named && name != wanted:
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("this machine has credentials of Node %q, not %q", name, wanted)}
+	case !r.policy.Ours(sightingOf(sighting).Node):
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is another machine's, or of this machine's last boot (bootID %q, here %q; machineID %q, here %q)",
+			name, node.BootID, r.policy.BootID, node.MachineID, r.policy.MachineID),
 			Hint: "just after a reboot the kubelet needs some seconds to report"}
+	case !node.DeletedAt.IsZero():
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is being deleted since %s, held up by %s", name, node.DeletedAt.UTC().Format(time.RFC3339), strings.Join(node.Finalizers, ", ")),
+			Hint: "`nodejoin join` waits until it is gone and brings a new one"}
 	case node.Ready == "Unknown":
-		return &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is this machine's, but its kubelet does not report: %s", name, node.ReadyMessage),
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is this machine's, but its kubelet does not report: %s", name, node.ReadyMessage),
 			Hint: "see `systemctl status kubelet`; `nodejoin join` restarts it"}
+	case !known:
+		err = &Error{Reason: Unknown, Message: fmt.Sprintf("Node %q is this machine's, but whether its kubelet runs cannot be seen", name)}
+	case !runs:
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is this machine's, but its kubelet does not run (%s)", name, r.tell.report.Check.Kubelet),
+			Hint: "`nodejoin join` starts it, or `systemctl start kubelet`"}
 	}
-	r.report.Node.UID = node.UID
+	if err != nil {
+		return "", err
+	}
+	r.tell.report.Node.UID = node.UID
 	created := node.CreatedAt.UTC()
-	r.report.Check.Level, r.report.Check.Since = level(node), &created
-	r.held = fmt.Sprintf("member: Node %q is this machine's, Ready is %s", name, node.Ready)
+	r.tell.report.Check.Level, r.tell.report.Check.Since = level(node), &created
 	if node.Uninitialized {
-		r.warn("no cloud controller has accepted this Node yet")
+		r.tell.warn("no cloud controller has accepted this Node yet")
 	}
-	return nil
+	return fmt.Sprintf("member: Node %q is this machine's, Ready is %s", name, node.Ready), nil
 }
 
 // level is the highest that the Node has reached.

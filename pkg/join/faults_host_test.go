@@ -134,8 +134,7 @@ func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 			s.joined()
 			s.node = nil
 			dies(s)
-			s.after(time.Millisecond, func() { s.unit.Failing = true })
-			s.mended = true
+			s.unit.Failing, s.mended = true, true
 			r, err := start()
 			wanted{reason: Recovered, restarts: 1}.check(t, r, err)
 		})
@@ -175,8 +174,8 @@ func TestWhatWasFoundOutDuringALongWaitForKubeadmIsOld(t *testing.T) {
 		simulate(t, nil, func(s *sim, start func() (Report, error)) {
 			s.ready, s.fitTakes = true, 20*time.Second
 			s.joined()
-			s.node, s.policy = nil, true
-			s.after(66*time.Second, func() { s.policy = false })
+			s.node, s.mute = nil, true
+			s.after(66*time.Second, func() { s.mute = false })
 			r, err := start()
 			wanted{reason: Recovered, restarts: 1}.check(t, r, err)
 		})

@@ -102,9 +102,10 @@ func TestClonedImageWithTheSameNameIsRefusedTheName(t *testing.T) {
 	t.Attr("fault", "4")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("w1")
+		s.after(4*time.Minute, s.twinReports)
 		r, err := start()
 		wanted{reason: NameTaken}.check(t, r, err)
-		took(t, r, twinPatience, twinPatience+20*time.Second)
+		took(t, r, 4*time.Minute, 4*time.Minute+20*time.Second)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 // wanted is how a story must end. Counts left at -1 are not looked at.
@@ -177,11 +178,15 @@ func TestResetThatLeavesFilesIsNotBelieved(t *testing.T) {
 	})
 }
 
-func TestRefusedNodeIsResetAtMostOnce(t *testing.T) {
+// A reset cannot help where the cluster refuses the Node; the kubelet's own words say so.
+func TestRefusedNodeIsNoReasonForAReset(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.policy = true
 		r, err := start()
-		wanted{reason: JoinFailed, joins: 2, resets: 1, restarts: -1}.check(t, r, err)
+		wanted{reason: JoinFailed, joins: 1, restarts: -1}.check(t, r, err)
+		if !strings.Contains(r.Message, "refused by policy") {
+			t.Errorf("message %q", r.Message)
+		}
 		if len(r.LogTail.Kubelet) == 0 {
 			t.Error("the kubelet's own words are missing")
 		}
@@ -204,20 +209,23 @@ func TestOwnStaleNodeIsWaitedOut(t *testing.T) {
 		s.stopKubelet()
 		r, err := start()
 		wanted{reason: Joined, joins: 1}.check(t, r, err)
-		took(t, r, gracePeriod, gracePeriod+10*time.Second)
+		took(t, r, judge.GracePeriod, judge.GracePeriod+10*time.Second)
 	})
 }
 
 func TestAnotherMachinesLiveNodeIsNotTakenOver(t *testing.T) {
-	for name, beat := range map[string]time.Duration{"heartbeat moves": 70 * time.Second, "stays Ready": time.Hour} {
+	for name, story := range map[string]struct {
+		beat time.Duration
+		want Reason
+	}{"heartbeat moves": {70 * time.Second, NameTaken}, "stays Ready, and nobody is heard of": {time.Hour, JoinFailed}} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, nil, func(s *sim, start func() (Report, error)) {
 				s.ready = true
 				s.addNode("boot-of-another")
-				s.after(beat, func() { s.node.Heartbeat = time.Now() })
+				s.after(story.beat, func() { s.node.Heartbeat = time.Now() })
 				r, err := start()
-				wanted{reason: NameTaken}.check(t, r, err)
-				took(t, r, time.Minute, 150*time.Second)
+				wanted{reason: story.want}.check(t, r, err)
+				took(t, r, time.Minute, Defaults().Timeout)
 			})
 		})
 	}
@@ -237,12 +245,15 @@ func TestAnotherMachinesDeadNodeIsTakenOver(t *testing.T) {
 	})
 }
 
-func TestNameTakenAtTheDeadlineIsSaidSo(t *testing.T) {
+func TestNodeThatMerelyStaysReadyIsNotATakenNameAtTheDeadline(t *testing.T) {
 	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.addNode("boot-of-another")
 		r, err := start()
-		wanted{reason: NameTaken}.check(t, r, err)
+		wanted{reason: JoinFailed}.check(t, r, err)
+		if !strings.Contains(r.Message, "is not known to be dead") {
+			t.Errorf("message %q", r.Message)
+		}
 	})
 }
 
@@ -251,7 +262,7 @@ func TestUnknownTokenIsRejectedAfterAMinute(t *testing.T) {
 		s.verdict = cluster.Probe{Verdict: cluster.Rejected, Err: errors.New("401")}
 		r, err := start()
 		wanted{reason: TokenRejected}.check(t, r, err)
-		took(t, r, tokenPatience, 90*time.Second)
+		took(t, r, judge.TokenPatience, 90*time.Second)
 	})
 }
 
@@ -284,7 +295,7 @@ func TestBadSignatureIsLookedAtTwice(t *testing.T) {
 			s.verdict = cluster.Probe{Verdict: cluster.BadSignature, Pinned: pinned, Err: errors.New("bad signature")}
 			r, err := start()
 			wanted{reason: reason}.check(t, r, err)
-			took(t, r, signatureAgain, 10*time.Second)
+			took(t, r, judge.SignatureAgain, 10*time.Second)
 		})
 	}
 }
@@ -314,6 +325,7 @@ func TestKubeletRefusedForGoodIsResetOnlyWhenItsNodeIsLost(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
+		s.creds.NotAfter = time.Now().Add(-time.Hour)
 		s.refuses, s.node = true, nil
 		s.resetFail = func() error { // a good one: the next certificate is taken
 			s.change(func() { s.disk, s.creds, s.refuses = host.Disk{}, nil, false; s.stopKubelet() })
@@ -321,7 +333,18 @@ func TestKubeletRefusedForGoodIsResetOnlyWhenItsNodeIsLost(t *testing.T) {
 		}
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
-		took(t, r, refusedPatience, 3*time.Minute)
+		took(t, r, judge.RefusedPatience, 3*time.Minute)
+	})
+	// The refusal itself makes its Node look dead: the certificate must be useless by itself.
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.refuses, s.node.Ready = true, "Unknown"
+		r, err := start()
+		wanted{reason: JoinFailed}.check(t, r, err)
+		if !strings.Contains(r.Hint, "--client-ca-file") {
+			t.Errorf("hint %q", r.Hint)
+		}
 	})
 	for name, running := range map[string]bool{"the kubelet runs": true, "the kubelet does not run": false} {
 		t.Run("its Node is Ready, "+name, func(t *testing.T) {
@@ -373,7 +396,7 @@ func TestPendingRequestIsWaitedFor(t *testing.T) {
 func TestNodeGoneForGoodIsRestartedThenResetOnce(t *testing.T) {
 	simulate(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
 		s.joined()
-		s.node, s.policy = nil, true
+		s.node, s.mute = nil, true
 		r, err := start()
 		wanted{reason: JoinFailed, joins: 1, resets: 1, restarts: -1}.check(t, r, err)
 	})
@@ -439,7 +462,7 @@ func TestClonedImageJoinsUnderItsOwnName(t *testing.T) {
 		s.joined()
 		s.running = false
 		s.creds.NodeName, s.node.Name, s.node.BootID = "golden", "golden", "boot-of-golden"
-		s.judge = func(cluster.Node) bool { return true }
+		s.judge = func(n cluster.Node) bool { return n.BootID == "boot-of-golden" }
 		// the sim has one Node only: once reset, it answers for w1
 		s.resetFail = func() error {
 			s.change(func() { s.disk, s.creds, s.node = host.Disk{}, nil, nil })

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,8 +20,12 @@ import (
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
-// kubeletConf is where kubeadm has the kubelet write its kubeconfig.
-const kubeletConf = "/etc/kubernetes/kubelet.conf"
+// kubeletConf is where kubeadm has the kubelet write its kubeconfig, clusterCA
+// where it puts the cluster's CA.
+const (
+	kubeletConf = "/etc/kubernetes/kubelet.conf"
+	clusterCA   = "/etc/kubernetes/pki/ca.crt"
+)
 
 // kubeletLogLines of the kubelet's log travel with a failure.
 const kubeletLogLines = 20
@@ -41,8 +47,12 @@ type machine struct {
 	tokens   tokenReader
 	fqdn     func() string
 	cluster  *cluster.Discoverer
-	creds    *cluster.Credentials // that kubelet speaks with
-	kubelet  *cluster.Client
+
+	credentialsPath atomic.Pointer[string] // by the arguments of the kubelet that runs, or ran last
+
+	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
+	creds   *cluster.Credentials // that kubelet speaks with
+	kubelet *cluster.Client
 }
 
 // newMachine sees that this process may do the work and is the only one.
@@ -109,8 +119,61 @@ func (m *machine) close() {
 
 func (m *machine) redact(line string) string { return m.redactor.Redact(line) }
 
+// Credentials are read from where the kubelet that runs reads them.
 func (m *machine) Credentials() (*cluster.Credentials, error) {
-	return cluster.LoadKubeletConf(m.Path(kubeletConf))
+	path, nodeName := m.CredentialsPath(), ""
+	processes, err := m.KubeletProcesses()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range processes {
+		if p.Args.Kubeconfig != "" {
+			path = p.Args.Kubeconfig
+			m.credentialsPath.Store(&path)
+		}
+		nodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
+	}
+	creds, err := cluster.LoadKubeletConf(m.Path(path))
+	if err == nil && creds.NodeName == "" { // a token is shown in place of a certificate
+		if creds.NodeName = nodeName; nodeName == "" {
+			creds.NodeName, err = m.NodeName()
+		}
+	}
+	return creds, err
+}
+
+func (m *machine) CredentialsPath() string {
+	if path := m.credentialsPath.Load(); path != nil {
+		return *path
+	}
+	return kubeletConf
+}
+
+func (m *machine) ClusterCA() []byte {
+	raw, err := os.ReadFile(m.Path(clusterCA))
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// kubeletsFolders hold what makes a machine a member, and what its pods need.
+var kubeletsFolders = []string{"/var/lib/kubelet", "/etc/kubernetes", "/var/lib/containerd", "/var/lib/containers"}
+
+func (m *machine) MissingMounts() ([]string, error) { return m.Host.MissingMounts(kubeletsFolders...) }
+
+// Pods are looked for where the kubelet that runs keeps them.
+func (m *machine) Pods() (int, error) {
+	processes, err := m.KubeletProcesses()
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range processes {
+		if p.Args.RootDir != "" {
+			return m.Host.Pods(p.Args.RootDir)
+		}
+	}
+	return m.Host.Pods("")
 }
 
 // DiscoveryCA leaves a discovery file at a URL to discover: a member needs no
@@ -120,17 +183,6 @@ func (m *machine) DiscoveryCA() ([]byte, error) {
 		return nil, nil
 	}
 	return cluster.DiscoveryFileCA(m.plan.DiscoveryFile)
-}
-
-// OtherMachine: the system's UUID is the firmware's and tells machines apart;
-// where the firmware has none, the kubelet reports the machine ID in its place.
-// A clone that has the original's name and machine ID, and no UUID of its own,
-// cannot be told from the original after a reboot: its kubelet takes the Node over.
-func (m *machine) OtherMachine(n cluster.Node) bool {
-	if m.identity.SystemUUID != "" && n.SystemUUID != "" {
-		return !strings.EqualFold(m.identity.SystemUUID, n.SystemUUID)
-	}
-	return m.identity.MachineID != "" && n.MachineID != "" && !strings.EqualFold(m.identity.MachineID, n.MachineID)
 }
 
 func (m *machine) FQDN() string { return m.fqdn() }
@@ -161,6 +213,13 @@ func (m *machine) KubeletLog(ctx context.Context) []string {
 		lines = append(lines, m.redact(line))
 	}
 	return lines
+}
+
+// KubeletWords are what the kubelet said last of why it does not run, or is not
+// registered.
+func (m *machine) KubeletWords(ctx context.Context) host.Words {
+	words := host.WordsOf(m.Host.KubeletLog(ctx, kubeletLifeLines))
+	return host.Words{Fatal: m.redact(words.Fatal), Unregistered: m.redact(words.Unregistered)}
 }
 
 func (m *machine) SwapRefused(ctx context.Context) bool {
@@ -200,8 +259,12 @@ func (m *machine) likelyName() string {
 
 // Join gives kubeadm its configuration in a file that lives in memory and no
 // longer than kubeadm.
-func (m *machine) Join(ctx context.Context, token, bearer string) (err error) {
-	config, err := m.plan.render(m.plan.options(m.node, token, bearer))
+func (m *machine) Join(ctx context.Context, token, bearer string, harmlessCA bool) (err error) {
+	options := m.plan.options(m.node, token, bearer)
+	if harmlessCA && !m.plan.ignoresCAFile() {
+		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), caFileCheck)
+	}
+	config, err := m.plan.render(options)
 	if err != nil {
 		return err
 	}
@@ -242,12 +305,16 @@ func (m *machine) Probe(ctx context.Context, token, bearer string) cluster.Probe
 }
 
 // Request asks with the token; Probe has proven the server before.
-func (m *machine) Request(ctx context.Context, nodeName string) (*cluster.Request, error) {
+func (m *machine) Request(ctx context.Context, nodeNames []string) (*cluster.Request, error) {
 	key, err := m.BootstrapKey()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return m.cluster.Client().Request(ctx, nodeName, key)
+	client := m.cluster.Client()
+	if client == nil {
+		return nil, errors.New("no API server is proven just now")
+	}
+	return client.Requests(ctx, nodeNames, key)
 }
 
 func (m *machine) Ask(ctx context.Context, creds *cluster.Credentials) cluster.Sighting {
@@ -272,6 +339,8 @@ func (m *machine) Ask(ctx context.Context, creds *cluster.Credentials) cluster.S
 // client is one for all that is asked with the same credentials, as Watch and
 // Ask do: over one connection, for a handshake is the dearest part of asking.
 func (m *machine) client(creds *cluster.Credentials) (*cluster.Client, error) {
+	m.asking.Lock()
+	defer m.asking.Unlock()
 	if m.creds != creds {
 		client, err := creds.Client()
 		if err != nil {
@@ -289,6 +358,14 @@ func (m *machine) AskWithToken(ctx context.Context, creds *cluster.Credentials, 
 	}
 	defer client.Close()
 	return client.Node(ctx, creds.NodeName)
+}
+
+func (m *machine) LeaseRenewed(ctx context.Context, creds *cluster.Credentials) (time.Time, error) {
+	client, err := m.client(creds)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return client.LeaseRenewed(ctx, creds.NodeName)
 }
 
 func (m *machine) Watch(ctx context.Context, creds *cluster.Credentials) <-chan cluster.Sighting {

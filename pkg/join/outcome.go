@@ -18,9 +18,25 @@ func isTerminal(err error) bool {
 	return errors.As(err, &terminal)
 }
 
-// conclude turns the end of the loop into what the caller gets: nil, or an
+// conclude ends the report. In a dry run that came to an act that is a success.
+func (r *run) conclude(ctx context.Context, held string, err error) (Report, error) {
+	err = r.concluded(ctx, err)
+	var e *Error
+	if r.DryRun {
+		r.tell.report.Attempts, r.tell.report.Counts = []Attempt{}, Counts{} // one that only looked does not count
+		if errors.As(err, &e) && e.Reason == WouldJoin {
+			return r.end(WouldJoin, e.Message), nil
+		}
+	}
+	if err == nil {
+		return r.end(r.howJoined(), held), nil
+	}
+	return r.finish(err), err
+}
+
+// concluded turns the end of the loop into what the caller gets: nil, or an
 // *Error with the reason that stands in the contract.
-func (r *run) conclude(ctx context.Context, err error) error {
+func (r *run) concluded(ctx context.Context, err error) error {
 	var terminal *Error
 	var failure *kubeadm.Failure
 	var stuck *child.StuckError
@@ -38,7 +54,7 @@ func (r *run) conclude(ctx context.Context, err error) error {
 			why = fmt.Errorf("%w: %w", why, stuck)
 		}
 		return r.redacted(&Error{
-			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s; %s", r.report.Phase, r.left()), Err: why,
+			Reason: Interrupted, Message: fmt.Sprintf("stopped in phase %s; %s", r.tell.report.Phase, r.left()), Err: why,
 			Hint: "run nodejoin again to go on: it begins with what is on this machine now",
 		})
 	case ctx.Err() != nil:
@@ -52,14 +68,14 @@ func (r *run) left() string {
 	disk, err := r.w.Inspect()
 	_, noCredentials := r.w.Credentials()
 	began := ""
-	if c := r.report.Counts; c.Joins+c.Resets > 0 && noCredentials != nil {
+	if c := r.tell.report.Counts; c.Joins+c.Resets > 0 && noCredentials != nil {
 		began = "kubeadm was ended and "
 	}
 	switch {
-	case r.own != "" && r.report.Phase == Hold:
-		return fmt.Sprintf("Node %q is a member (UID %s), the hold was not over", r.report.Node.Name, r.own)
-	case r.own != "":
-		return fmt.Sprintf("Node %q was there (UID %s), and not yet as it was to be", r.report.Node.Name, r.own)
+	case r.memory.OwnUID != "" && r.tell.report.Phase == Hold:
+		return fmt.Sprintf("Node %q is a member (UID %s), the hold was not over", r.tell.report.Node.Name, r.memory.OwnUID)
+	case r.memory.OwnUID != "":
+		return fmt.Sprintf("Node %q was there (UID %s), and not yet as it was to be", r.tell.report.Node.Name, r.memory.OwnUID)
 	case err != nil:
 		return "what is on this machine cannot be read"
 	case noCredentials == nil:
@@ -92,12 +108,12 @@ func (e redactedError) Unwrap() error { return e.err }
 
 // deadline says what was in the way when the time was up.
 func (r *run) deadline(last error) *Error {
-	o := r.obstacle
+	o := r.tell.obstacle
 	if o == nil {
 		o = &Error{Reason: JoinFailed, Message: "nothing was in the way, there was only too little time"}
 	}
 	e := *o
-	if e.Reason == Unreachable && r.answered {
+	if e.Reason == Unreachable && r.memory.Answered {
 		e.Reason = JoinFailed
 	}
 	switch {
@@ -105,10 +121,10 @@ func (r *run) deadline(last error) *Error {
 	case last != nil && last != errDeadline: //nolint:errorlint // bare: it says no more than the message
 		e.Err = last
 	default:
-		e.Err = r.lastErr
+		e.Err = r.tell.lastErr
 	}
-	if e.Reason == JoinFailed && r.denied != "" && !strings.Contains(e.Hint, r.denied) {
-		e.Hint = strings.TrimPrefix(e.Hint+"; "+r.denied, "; ")
+	if e.Reason == JoinFailed && r.memory.Denial != "" && !strings.Contains(e.Hint, r.memory.Denial) {
+		e.Hint = strings.TrimPrefix(e.Hint+"; "+r.memory.Denial, "; ")
 	}
 	e.Message = fmt.Sprintf("no member after %s: %s", r.Timeout, e.Message)
 	if r.DryRun {
@@ -117,50 +133,45 @@ func (r *run) deadline(last error) *Error {
 	return &e
 }
 
-// finish completes the report and sends the last event.
-func (r *run) finish(err error) Report {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	rep := &r.report
-	rep.FinishedAt = &now
-	rep.Duration = Seconds(now.Sub(rep.StartedAt))
-	result := Success
-	if err == nil {
-		rep.Reason, rep.Message, rep.Hint = r.howJoined(), r.redact(r.held), ""
-		rep.LogTail = (&Report{}).clone().LogTail
-	} else {
-		result = Failure
-		r.finishFailed(err)
-	}
-	rep.Result = &result
-	rep.Phase = Done
-	severity := Info
-	if result == Failure {
-		severity = Warning
-	}
-	r.emit(Event{Severity: severity, Message: rep.Message, Hint: rep.Hint})
-	return rep.clone()
+// end completes the report of a success.
+func (r *run) end(reason Reason, held string) Report {
+	rep := &r.tell.report
+	rep.Reason, rep.Message, rep.Hint = reason, r.redact(held), ""
+	rep.LogTail = (&Report{}).clone().LogTail
+	return r.sendLast(Success, Info)
 }
 
-func (r *run) finishFailed(err error) {
+// finish completes the report of a failure.
+func (r *run) finish(err error) Report {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Reason: Internal, Message: "unforeseen error", Err: err}
 	}
-	rep := &r.report
+	rep := &r.tell.report
 	rep.Reason, rep.Message, rep.Hint = e.Reason, r.redact(e.Error()), r.redact(e.Hint)
-	if r.lastErr == nil || e.Reason != JoinFailed { // at the deadline, the last failure says more
-		r.failed(err)
+	if r.tell.lastErr == nil || e.Reason != JoinFailed { // at the deadline, the last failure says more
+		r.tell.failed(err)
 	}
 	if e.Reason != Interrupted && rep.Counts.Joins+rep.Counts.KubeletRestarts > 0 {
 		rep.LogTail.Kubelet = r.w.KubeletLog(context.Background())
 	}
+	return r.sendLast(Failure, Warning)
+}
+
+// sendLast sends the last event.
+func (r *run) sendLast(result Result, severity Severity) Report {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	rep := &r.tell.report
+	rep.FinishedAt = &now
+	rep.Duration = Seconds(now.Sub(rep.StartedAt))
+	rep.Result, rep.Phase = &result, Done
+	r.tell.emit(Event{Severity: severity, Message: rep.Message, Hint: rep.Hint})
+	return rep.clone()
 }
 
 func (r *run) howJoined() Reason {
-	c := r.report.Counts
+	c := r.tell.report.Counts
 	switch {
-	case r.planned:
-		return WouldJoin
 	case c.Deletions > 0 || c.KubeletRestarts > 0:
 		return Recovered
 	case c.Joins > 0:

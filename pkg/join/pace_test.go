@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
@@ -22,8 +23,8 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		took    time.Duration
 		want    time.Duration
 	}{
-		"nothing answers":       {want: probeSilent},
-		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: atEase + 10*time.Millisecond, want: probeSilent},
+		"nothing answers":       {want: judge.ProbeSilent},
+		"nothing but 500 yet":   {probe: unavailable, before: []time.Duration{busy}, took: atEase + 10*time.Millisecond, want: judge.ProbeSilent},
 		"500 by a busy server":  {probe: unavailable, before: []time.Duration{busy}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"at ease":               {answers: time.Second, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeFast},
 		"busy once":             {answers: time.Second, probe: unsigned, before: []time.Duration{0}, took: 2 * time.Second, want: probeFast},
@@ -37,14 +38,14 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 		"back at ease":          {answers: time.Second, probe: unsigned, before: []time.Duration{time.Second, time.Second, silence}, want: probeFast},
 		"back with one answer":  {answers: time.Second, probe: unsigned, before: []time.Duration{0, silence}, took: busy, want: 30 * probeShare * time.Millisecond},
 		"gone again":            {answers: time.Second, before: []time.Duration{2 * time.Second}, want: probeFast},
-		"gone again for longer": {answers: time.Minute, before: []time.Duration{2 * time.Second}, want: probeSilent},
-		"starting for too long": {answers: fastFor, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: probeSilent},
+		"gone again for longer": {answers: time.Minute, before: []time.Duration{2 * time.Second}, want: judge.ProbeSilent},
+		"starting for too long": {answers: judge.StartsFor, probe: unsigned, before: []time.Duration{time.Millisecond}, took: 2 * time.Millisecond, want: judge.ProbeSilent},
 		"busy for longer":       {answers: time.Minute, probe: unsigned, before: []time.Duration{0, time.Second}, took: atEase + 100*time.Millisecond, want: 100 * probeShare * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.probe.Took = c.took
 			pace := func(jitter float64) time.Duration {
-				var d discovery
+				var d pace
 				if c.answers > 0 {
 					d.answers = time.Now().Add(-c.answers)
 				}
@@ -53,16 +54,16 @@ func TestProbesAreFastOnlyWhileAStartingServerIsAtEase(t *testing.T) {
 					if took == silence {
 						p = cluster.Probe{Err: errors.New("connection refused")}
 					}
-					d.pace(p, 0)
+					d.after(p, 0)
 				}
-				return d.pace(c.probe, jitter)
+				return d.after(c.probe, jitter)
 			}
 			if got := pace(0); got != c.want {
 				t.Errorf("%s, wanted %s", got, c.want)
 			}
 			const jitter = 0.25
 			spread := jitter
-			if c.want != probeFast && c.want != probeSilent {
+			if c.want != probeFast && c.want != judge.ProbeSilent {
 				spread = 2 * jitter
 			}
 			least, most := time.Hour, time.Duration(0)

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/ec2"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 // registration is what a kubelet is told of its own Node.
@@ -48,127 +49,153 @@ func (p *plan) fixedProviderID() string {
 }
 
 // hasProviderID tells whether the kubelet gets one, as far as nodejoin can see.
-func (r *run) hasProviderID() bool {
-	return r.providerID != "" || r.file != nil && r.file.Options().ProviderID != ""
+func (p *plan) hasProviderID(is registration) bool {
+	return is.providerID != "" || p.file != nil && p.file.Options().ProviderID != ""
 }
 
-// register finds out what the Node is to be called and which instance it is,
-// once a join needs to know: a member keeps what it has, and needs no answer of
-// EC2's.
-func (r *run) register(ctx context.Context) error {
-	if r.registered {
-		return nil
+// naming is what our Node is to be called, and which instance this is.
+type naming struct {
+	is       registration
+	instance *ec2.Instance // that we are, where EC2 was asked and answered
+	since    time.Time     // since when a fully qualified name is looked for
+}
+
+// foundName is the outcome of one try; wait, or an end, comes first if it is set.
+type foundName struct {
+	naming
+	wait, end *Error
+	said      []string
+	warnings  []string
+}
+
+// find finds out what the Node is to be called and which instance it is, once a
+// join needs to know: a member keeps what it has, and needs no answer of EC2's.
+func (n naming) find(ctx context.Context, p *plan, w world) foundName {
+	f := foundName{naming: n}
+	if f.since.IsZero() {
+		f.since = time.Now()
 	}
-	r.providerID = r.fixedProviderID()
-	if r.NodeNameFrom == FromEC2 || r.ProviderID == ProviderIDAuto {
-		instance, err := r.awaitInstance(ctx)
-		if err != nil {
-			return err
+	f.is.providerID = p.fixedProviderID()
+	if p.NodeNameFrom == FromEC2 || p.ProviderID == ProviderIDAuto {
+		if f.findInstance(ctx, p, w); f.wait != nil || f.end != nil {
+			return f
 		}
-		r.instance = instance
-	} else if r.w.OnEC2() { // nothing depends on it but a warning
-		r.instance, _ = r.w.Instance(ctx)
+	} else if w.OnEC2() { // nothing depends on it but a warning
+		f.instance, _ = w.Instance(ctx)
 	}
-	name := r.name
-	switch r.NodeNameFrom {
+	switch p.NodeNameFrom {
 	case FromEC2:
-		name = r.instance.NodeName()
+		f.is.name = f.instance.NodeName()
 	case FromFQDN:
-		var err error
-		if name, err = r.awaitFQDN(ctx); err != nil {
-			return err
+		if f.is.name = strings.ToLower(w.LookUpFQDN(ctx)); f.is.name == "" {
+			f.missFQDN()
+			return f
 		}
 	}
+	name := f.is.name
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		return &Error{Reason: HostUnfit, Message: fmt.Sprintf("--node-name-from %s: a Node cannot be called %q: %s", r.NodeNameFrom, name, problems[0]), Hint: "use --node-name"}
+		f.end = &Error{Reason: HostUnfit, Message: fmt.Sprintf("--node-name-from %s: a Node cannot be called %q: %s", p.NodeNameFrom, name, problems[0]), Hint: "use --node-name"}
+		return f
 	}
-	if r.ProviderID == ProviderIDAuto && r.instance != nil {
-		r.providerID = r.instance.ProviderID()
-		r.say(Info, fmt.Sprintf("this is EC2 instance %s, known there as %q: the Node will be %q with provider ID %s", r.instance.ID, r.instance.PrivateDNSName, name, r.providerID), "")
-	} else if r.NodeNameFrom != "" {
-		r.say(Info, fmt.Sprintf("the Node will be %q (--node-name-from %s)", name, r.NodeNameFrom), "")
+	if i := f.instance; p.ProviderID == ProviderIDAuto && i != nil {
+		f.is.providerID = i.ProviderID()
+		f.said = append(f.said, fmt.Sprintf("this is EC2 instance %s, known there as %q: the Node will be %q with provider ID %s", i.ID, i.PrivateDNSName, name, f.is.providerID))
+	} else if p.NodeNameFrom != "" {
+		f.said = append(f.said, fmt.Sprintf("the Node will be %q (--node-name-from %s)", name, p.NodeNameFrom))
 	}
-	r.name, r.registered = name, true
-	r.w.Register(registration{name, r.providerID})
-	r.report.Node.Name = r.redact(name)
-	if i := r.instance; i != nil && !r.hasProviderID() && !i.Knows(name) {
-		r.warn(fmt.Sprintf("the Node will be called %q, but EC2 knows this instance as %q (ID %s): an Amazon cloud controller does not find it, and deletes it; "+
+	if i := f.instance; i != nil && !p.hasProviderID(f.is) && !i.Knows(name) {
+		f.warnings = append(f.warnings, fmt.Sprintf("the Node will be called %q, but EC2 knows this instance as %q (ID %s): an Amazon cloud controller does not find it, and deletes it; "+
 			"--node-name-from ec2 calls it as EC2 does, and with --provider-id auto it is found by the ID", name, i.PrivateDNSName, i.ID))
 	}
-	return nil
+	return f
 }
 
-// warnKept: a kubelet that finds a Node of its name takes it over as it is
-// (pkg/kubelet/kubelet_node_status.go, tryRegisterWithAPIServer).
-func (r *run) warnKept(s cluster.Sighting) {
-	if s.Answer != cluster.Present || r.providerID == "" && len(r.NodeLabels)+len(r.Taints) == 0 {
-		return
-	}
-	r.warn(fmt.Sprintf("a Node %q exists and will be taken over with the provider ID, labels and taints that it has: --provider-id, --node-label and --taint "+
-		"act on a Node that the kubelet makes (`kubectl delete node %s` and `systemctl restart kubelet` bring a new one)", s.Node.Name, s.Node.Name))
-}
-
-// awaitInstance asks the metadata service. On a machine that is not EC2's it
+// findInstance asks the metadata service. On a machine that is not EC2's it
 // is known within a second that there is none; on an instance that boots just
 // now it may be late, and is waited for as the API server is: a service that
 // ended here would not be started again. A nil instance goes without.
-func (r *run) awaitInstance(ctx context.Context) (*ec2.Instance, error) {
-	for {
-		instance, err := r.w.Instance(ctx)
-		if err == nil {
-			return instance, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		silent := Error{Reason: JoinFailed, Message: "this is an EC2 instance, but its metadata service does not answer", Err: err,
-			Hint: "is it on (`aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled`)? Without it give --node-name NAME and --provider-id aws:///ZONE/INSTANCE"}
-		switch expected := r.w.OnEC2(); {
-		case expected && !errors.Is(err, ec2.ErrOff):
-			r.wait(silent)
-			if err := r.sleep(ctx, probeSilent); err != nil {
-				return nil, err
-			}
-		case expected:
-			silent.Reason = HostUnfit
-			return nil, &silent
-		case r.NodeNameFrom == FromEC2:
-			return nil, &Error{Reason: HostUnfit, Message: "--node-name-from ec2: this machine is not an EC2 instance", Err: err,
-				Hint: "use --node-name, or --node-name-from hostname; nothing was touched"}
-		default:
-			r.warn(fmt.Sprintf("--provider-id auto: this machine is not an EC2 instance, so its Node gets no provider ID: %v", err))
-			return nil, nil
-		}
+func (f *foundName) findInstance(ctx context.Context, p *plan, w world) {
+	var err error
+	if f.instance, err = w.Instance(ctx); err == nil {
+		return
+	}
+	silent := Error{Reason: JoinFailed, Message: "this is an EC2 instance, but its metadata service does not answer", Err: err,
+		Hint: "is it on (`aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled`)? Without it give --node-name NAME and --provider-id aws:///ZONE/INSTANCE"}
+	switch expected := w.OnEC2(); {
+	case expected && !errors.Is(err, ec2.ErrOff):
+		f.wait = &silent
+	case expected:
+		silent.Reason = HostUnfit
+		f.end = &silent
+	case p.NodeNameFrom == FromEC2:
+		f.end = &Error{Reason: HostUnfit, Message: "--node-name-from ec2: this machine is not an EC2 instance", Err: err,
+			Hint: "use --node-name, or --node-name-from hostname; nothing was touched"}
+	default:
+		f.warnings = append(f.warnings, fmt.Sprintf("--provider-id auto: this machine is not an EC2 instance, so its Node gets no provider ID: %v", err))
 	}
 }
 
-// awaitFQDN: name servers come up late, too.
-func (r *run) awaitFQDN(ctx context.Context) (string, error) {
-	began := time.Now()
-	for {
-		if name := r.w.LookUpFQDN(ctx); name != "" {
-			return strings.ToLower(name), nil
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		missing := Error{Reason: HostUnfit, Message: "--node-name-from fqdn: this machine has no fully qualified name",
-			Hint: "`hostname -f` shows it; set it in /etc/hosts or in the DNS, or use --node-name"}
-		if time.Since(began) >= namePatience {
-			return "", &missing
-		}
-		r.wait(missing)
-		if err := r.sleep(ctx, probeSilent); err != nil {
-			return "", err
-		}
+// missFQDN: name servers come up late, too.
+func (f *foundName) missFQDN() {
+	missing := &Error{Reason: HostUnfit, Message: "--node-name-from fqdn: this machine has no fully qualified name",
+		Hint: "`hostname -f` shows it; set it in /etc/hosts or in the DNS, or use --node-name"}
+	if time.Since(f.since) >= namePatience {
+		f.end = missing
+	} else {
+		f.wait = missing
+	}
+}
+
+// named takes in what was found out about our name.
+func (r *run) named(asked question, f foundName) {
+	r.naming = f.naming
+	value := judge.Named{Name: r.facts.Name.Value.Name}
+	switch {
+	case f.wait != nil:
+		value.Wait = endOf(f.wait)
+		value.Wait.Kind = judge.Wait
+	case f.end != nil:
+		value.End = endOf(f.end)
+	default:
+		value.Name = f.is.name
+		r.w.Register(f.is)
+		r.tell.report.Node.Name = r.redact(f.is.name)
+	}
+	r.facts.Name = judge.Fact[judge.Named]{Value: value, Acts: asked.acts, Asked: asked.at, At: time.Now()}
+	for _, words := range f.said {
+		r.tell.say(Info, words, "")
+	}
+	for _, words := range f.warnings {
+		r.tell.warn(words)
 	}
 }
 
 // knownInstance is what EC2 knows of this machine, if it is EC2's and answers
 // now: for a hint.
 func (r *run) knownInstance() *ec2.Instance {
-	if r.instance == nil && r.w.OnEC2() {
-		r.instance, _ = r.w.Instance(context.Background())
+	if r.naming.instance == nil && r.w.OnEC2() {
+		r.naming.instance, _ = r.w.Instance(context.Background())
 	}
-	return r.instance
+	return r.naming.instance
+}
+
+// deletionHint names who usually deletes Nodes, and what to compare.
+func (r *run) deletionHint() string {
+	hostname, _ := os.Hostname()
+	name := r.credentialsNode()
+	const who = "a cloud controller deletes Nodes that its cloud does not list (`kubectl get events -A | grep DeletingNode`): "
+	if i := r.knownInstance(); i != nil {
+		why := "so EC2's API does not list the instance yet"
+		switch {
+		case r.hasProviderID(r.naming.is): // by the ID it is looked up without regard to tags
+		case i.Knows(name):
+			why += ", or it lacks the tag kubernetes.io/cluster/ID"
+		default:
+			why = "by which it is not found, unless it has a provider ID: join with --node-name-from ec2 or --provider-id auto (and --reset=always, since this machine has joined)"
+		}
+		return fmt.Sprintf(who+"EC2 knows this instance as %q (ID %s), and our Node is named %q (hostname %q, FQDN %q), %s",
+			i.PrivateDNSName, i.ID, name, hostname, r.w.FQDN(), why)
+	}
+	return fmt.Sprintf(who+"compare our Node name %q, hostname %q and FQDN %q with the name the cloud knows "+
+		"(on EC2 the private DNS name of an instance that has the tag kubernetes.io/cluster/ID)", name, hostname, r.w.FQDN())
 }

@@ -110,12 +110,12 @@ func TestReasonAtTheDeadlineIsNotAnOldObstacle(t *testing.T) {
 
 // Evidence (b), then the API server goes away for ten minutes before the reset.
 func TestEvidenceGrowsOld(t *testing.T) {
-	simulate(t, func(c *Config) { c.BackoffInitial = 2 * time.Second }, func(s *sim, start func() (Report, error)) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.joined()
-		s.node, s.policy = nil, true
-		s.after(60500*time.Millisecond, func() { s.down = true }) // during the back-off
+		s.node, s.mute, s.fitTakes = nil, true, 5*time.Second
+		s.after(62*time.Second, func() { s.down = true }) // while kubeadm says its version
 		s.after(11*time.Minute, func() { s.down = false })
-		s.after(11*time.Minute+3*time.Second, func() { s.policy = false }) // the kubelet asks again every 7 s at most
+		s.after(11*time.Minute+3*time.Second, func() { s.mute = false }) // the kubelet asks again every 7 s at most
 		r, err := start()
 		wanted{reason: Recovered, restarts: -1}.check(t, r, err)
 	})
@@ -235,10 +235,10 @@ nodeRegistration: {kubeletExtraArgs: [{name: hostname-override, value: n2}]}
 func TestEvidenceEndsWithTheLeftovers(t *testing.T) {
 	simulate(t, func(c *Config) { c.BackoffInitial, c.BackoffMax = 5*time.Second, 5*time.Second }, func(s *sim, start func() (Report, error)) {
 		s.joined()
-		s.node, s.policy = nil, true
-		s.after(62*time.Second, func() { // by hand, while nodejoin backs off
+		s.node, s.mute, s.fitTakes = nil, true, 5*time.Second
+		s.after(62*time.Second, func() { // by hand, while kubeadm says its version
 			s.do("by hand")
-			s.disk, s.creds, s.policy = host.Disk{}, nil, false
+			s.disk, s.creds, s.mute = host.Disk{}, nil, false
 			s.stopKubelet()
 		})
 		s.after(80*time.Second, func() { s.node = nil; s.restart = errors.New("job failed") }) // deleted; one restart fails
@@ -278,7 +278,7 @@ func simulateWorld(t *testing.T, change func(*Config), world func(*sim) world, s
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		story(s)
-		r, err := newRun(p, world(s), simBoot, "w1", kubeadm.NewRedactor(simToken).Redact).run(ctx)
+		r, err := newRun(p, world(s), simID, "w1", kubeadm.NewRedactor(simToken).Redact).run(ctx)
 		check(r, err)
 	})
 }
@@ -549,8 +549,8 @@ func TestCheckDoesNotSayNotMemberInDoubt(t *testing.T) {
 		s.ready = true
 		s.joined()
 		p := &plan{Config: Config{DiscoveryFile: "/nowhere"}}
-		r := newRun(p, noFile{s}, simBoot, "w1", func(m string) string { return m })
-		err := r.check(t.Context())
+		r := newRun(p, noFile{s}, simID, "w1", func(m string) string { return m })
+		_, err := r.check(t.Context())
 		var e *Error
 		if errors.As(err, &e) && e.Reason == NotMember {
 			t.Errorf("%s: %v", e.Reason, err)
@@ -585,7 +585,7 @@ func TestErrorThatLeavesIsRedacted(t *testing.T) {
 		c := Defaults()
 		c.Endpoint, c.UnsafeSkipCAVerification, c.Token.Command = "cp:6443", true, "x"
 		p, _ := c.plan()
-		r, err := newRun(p, s, simBoot, "w1", kubeadm.NewRedactor(simToken).Redact).run(t.Context())
+		r, err := newRun(p, s, simID, "w1", kubeadm.NewRedactor(simToken).Redact).run(t.Context())
 		t.Logf("report %q; error %q", r.Message, err)
 		if strings.Contains(err.Error(), simToken[7:]) {
 			t.Error("token in the error that Run returns")
@@ -648,6 +648,7 @@ func TestEvidenceAllowsOneReset(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
+		s.creds.NotAfter = time.Now().Add(-time.Hour)
 		s.refuses, s.node = true, nil
 		s.resetFail = func() error {
 			s.change(func() { s.refuses = false; s.addNode(simBoot); s.stopKubelet() })
@@ -655,20 +656,20 @@ func TestEvidenceAllowsOneReset(t *testing.T) {
 			return errors.New("device or resource busy")
 		}
 		r, err := start()
-		wanted{reason: AlreadyJoined, resets: 1}.check(t, r, err)
+		wanted{reason: Recovered, resets: 1, restarts: 1}.check(t, r, err)
 	})
 }
 
 // The same between evidence and reset: the Node that came back outweighs it, whether or not its kubelet runs at this moment.
 func TestNodeThatCameBackOutweighsTheEvidence(t *testing.T) {
-	simulate(t, func(c *Config) { c.BackoffInitial = 4 * time.Second }, func(s *sim, start func() (Report, error)) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
-		s.node, s.policy = nil, true
-		s.after(61*time.Second, func() { s.policy = false; s.addNode(simBoot); s.stopKubelet() }) // during the back-off
+		s.node, s.mute, s.fitTakes = nil, true, 5*time.Second
+		s.after(61*time.Second, func() { s.mute = false; s.addNode(simBoot); s.stopKubelet() }) // while kubeadm says its version
 		s.after(80*time.Second, s.startKubelet)
 		r, err := start()
-		wanted{reason: Recovered, restarts: 1}.check(t, r, err)
+		wanted{reason: Recovered, restarts: 2}.check(t, r, err)
 	})
 }
 
@@ -713,12 +714,12 @@ func TestSilenceIsNoWordAboutAPendingRequest(t *testing.T) {
 
 // Another machine takes the name between evidence and reset, and dies: 404 has not stayed, and our kubelet may just move in.
 func TestEvidenceGrowsOldWhileATwinIsWaitedFor(t *testing.T) {
-	simulate(t, func(c *Config) { c.BackoffInitial = 4 * time.Second }, func(s *sim, start func() (Report, error)) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
-		s.node, s.policy = nil, true
+		s.node, s.mute, s.fitTakes = nil, true, 5*time.Second
 		s.after(61*time.Second, func() { s.addNode("boot-of-another") })
-		s.after(90*time.Second, func() { s.node.Ready, s.policy = "Unknown", false })
+		s.after(90*time.Second, func() { s.node.Ready, s.mute = "Unknown", false })
 		r, err := start()
 		wanted{reason: Recovered, restarts: -1}.check(s.t, r, err)
 	})
@@ -731,6 +732,7 @@ func TestNameThatIsTakenWithinASecondIsNoticed(t *testing.T) {
 		s.running = true
 		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
 		s.after(200*time.Millisecond, func() { s.addNode("boot-of-another") })
+		s.after(4*time.Minute, s.twinReports)
 		s.after(300*time.Millisecond, s.wipe)
 		r, err := start()
 		wanted{reason: NameTaken}.check(s.t, r, err)
@@ -811,8 +813,8 @@ func TestNameThatIsTakenDuringTheLooksAtTheKubeletIsNoticed(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.joined()
 		s.creds = nil
-		s.after(500*time.Millisecond, s.wipe)
-		s.after(time.Second, func() { s.addNode("boot-of-another") })
+		s.after(700*time.Millisecond, func() { s.wipe(); s.addNode("boot-of-another") })
+		s.after(4*time.Minute, s.twinReports)
 		r, err := start()
 		wanted{reason: NameTaken}.check(s.t, r, err)
 	})

@@ -103,7 +103,8 @@ type Counts struct {
 	Joins           int `json:"joins"`  // kubeadm join started
 	Resets          int `json:"resets"` // kubeadm reset started
 	KubeletRestarts int `json:"kubeletRestarts"`
-	Deletions       int `json:"deletions"` // Nodes of ours that were deleted, by UID
+	Deletions       int `json:"deletions"`   // Nodes of ours that were deleted, by UID
+	PodsAtReset     int `json:"podsAtReset"` // that lived here when kubeadm reset was started
 }
 
 // Deletion of a Node that was ours.

@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"sync"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/nodejoin/nodejoin/internal/ec2"
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 // Run makes this machine a member of the cluster and returns when its Node has
@@ -32,106 +33,100 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		return ended(c, err), err
 	}
 	defer w.close()
-	r := newRun(p, w, w.identity.BootID, w.name, w.redact)
-	w.kubeadm.Line = r.detail
+	r := newRun(p, w, w.identity, w.name, w.redact)
+	w.kubeadm.Line = r.tell.detail
 	return r.run(ctx)
 }
 
 // ended is the report of a run that never began.
 func ended(c Config, err error) Report {
 	c.Observe = nil // nothing began, so there is nothing to tell
-	r := newRun(&plan{Config: c}, nil, "", c.NodeName, kubeadm.NewRedactor(c.Token.Value, c.TLSBootstrapToken).Redact)
+	r := newRun(&plan{Config: c}, nil, host.Identity{}, c.NodeName, kubeadm.NewRedactor(c.Token.Value, c.TLSBootstrapToken).Redact)
 	return r.finish(err)
 }
 
-// run is the state of one Run.
+// run looks, has the judge say what comes next, and does it, until the run ends.
 type run struct {
 	*plan
-	w      world
-	redact func(string) string
+	w    world
+	tell *teller
 
-	bootID string // of this boot: a Node with it is ours
-	name   string // our Node's, as kubeadm would derive it; "" until register has asked for it
-	named  bool   // somebody asked for that very name
+	policy judge.Policy
+	memory judge.Memory
+	facts  judge.Facts
 
-	registered bool          // name and providerID are what a join would use
-	providerID string        // of our Node, if it gets one
-	instance   *ec2.Instance // that we are, where EC2 was asked and answered
+	eyes   eyes   // how facts are found out
+	tokens tokens // the token as it was last read
+	naming naming // what a join registers our Node with
+	pace   pace   // of looks at a cluster that is not ready for us
 
-	mu      sync.Mutex // guards what emit uses
-	report  Report
-	entered time.Time // when the present phase began
-	until   time.Time // when it is over at the latest, if it has a limit of its own
-	ends    time.Time // the deadline; zero: none
-
-	answered bool               // an API server has answered usefully in this run
-	obstacle *Error             // what is in the way just now: at the deadline, what it was
-	waiting  map[string]*repeat // the waits of the present phase, by message
-	said     string             // the last of them, as it was told
-
-	lastErr error // of the last attempt that failed
-
-	evidence  string    // why a reset is allowed though credentials load (rule 2)
-	gone      bool      // it is (b)
-	goneSpent bool      // evidence (b) has been used: once a run
-	forced    bool      // --reset=always has not been done yet
-	issued    time.Time // when our certificate request was first seen to be approved
-	denied    string    // what was said of the denied certificate request that was seen last
-	clockSaid bool      // that the clocks differ
-
-	seen    map[string]time.Time // Nodes that were ours, by UID, when first seen
-	own     string               // UID of the one that was there at the last answer
-	restart backoff.BackOff      // between kubelet restarts after deletions
-	fetched time.Time            // when the token was last read
-	unread  bool                 // and could not be
-	token   string
-
-	held    string // what a success has to say
-	planned bool   // it is that of a dry run, which would join
-
-	newborn time.Time     // when the kubelet last got a new certificate: it may not have registered yet
-	budget  time.Duration // what is left of the attempt's time
-
-	attempt    *Attempt  // the open one, or nil
-	phaseStart time.Time // of what clock has not counted yet
+	running  attempt
+	pauses   backoff.BackOff // between attempts
+	restarts backoff.BackOff // between kubelet restarts
 }
 
-func newRun(p *plan, w world, bootID, name string, redact func(string) string) *run {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	r := &run{
-		plan: p, w: w, redact: redact,
-		bootID: bootID, name: name, named: p.NodeName != "",
-		forced: p.Reset == ResetAlways,
-		seen:   map[string]time.Time{}, entered: now,
+// attempt is the kubeadm of the attempt that is open.
+type attempt struct {
+	budget time.Duration // what is left of the attempt's time
+	acted  time.Time     // when the run last changed something
+	back   chan error    // how kubeadm join came back; nil: none runs
+}
+
+func newRun(p *plan, w world, id host.Identity, name string, redact func(string) string) *run {
+	r := &run{plan: p, w: w, tell: newTeller(p.Config, name, id.BootID, redact)}
+	r.policy = judge.Policy{
+		Reset: judge.ResetMode(p.Reset), Until: judge.Level(p.Until), Hold: p.Hold, MaxDeletions: p.MaxDeletions,
+		Named: p.NodeName != "", TokenFixed: p.Token.fixed(), Endpoint: p.where(),
+		AsksEndpoint: len(p.CACertHashes) == 0 && p.DiscoveryFile == "",
+		BootID:       id.BootID, MachineID: id.MachineID, SystemUUID: id.SystemUUID,
 	}
-	r.report = (&Report{
-		SchemaVersion: SchemaVersion, Version: p.Version, PID: os.Getpid(), Phase: Look,
-		Node: NodeRef{Name: redact(name), BootID: bootID}, Endpoint: redact(p.Endpoint), StartedAt: now,
-	}).clone()
-	r.restart = r.pauses()
+	r.facts.Name.Value.Name = name
+	r.naming.is.name = name
+	r.memory.Exits = -1
+	r.eyes.answers = make(chan answer)
+	r.pauses, r.restarts = p.backOff(), p.backOff()
 	return r
 }
 
-// pauses is the back-off between attempts: exponential, jittered, capped.
-func (r *run) pauses() *backoff.ExponentialBackOff {
+func (p *plan) where() string {
+	if p.Endpoint != "" {
+		return p.Endpoint
+	}
+	return "the discovery file's server"
+}
+
+// backOff is exponential, jittered, capped.
+func (p *plan) backOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.MaxElapsedTime = r.BackoffInitial, r.BackoffMax, 0
-	b.Multiplier, b.RandomizationFactor = 2, r.jitter
+	b.InitialInterval, b.MaxInterval, b.MaxElapsedTime = p.BackoffInitial, p.BackoffMax, 0
+	b.Multiplier, b.RandomizationFactor = 2, p.jitter
 	b.Reset()
 	return b
 }
 
-var errDeadline = errors.New("--timeout has passed")
+var (
+	errDeadline = errors.New("--timeout has passed")
+	errAttempt  = errors.New("--attempt-timeout has passed")
+	errOver     = errors.New("the run is over")
+)
 
 func (r *run) run(ctx context.Context) (Report, error) {
 	if limit := r.patience(); limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errDeadline)
 		defer cancel()
-		r.ends, _ = ctx.Deadline()
+		r.tell.ends, _ = ctx.Deadline()
 	}
-	err := r.plans(r.conclude(ctx, r.loop(ctx)))
-	report := r.finish(err)
+	held, err := r.loop(ctx)
+	r.tell.end(err)
+	if !r.memory.StoppedAt.IsZero() { // not left as nodejoin found it
+		start, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+		defer cancel()
+		if startErr := r.w.StartKubelet(start); startErr != nil {
+			r.tell.warn(fmt.Sprintf("the kubelet was stopped and cannot be started again: %v", startErr))
+		}
+	}
+	report, err := r.conclude(ctx, held, err)
 	if r.touched() {
 		// it holds a token; a join that was killed may have left it
 		_ = r.w.RemoveBootstrapConf()
@@ -144,116 +139,220 @@ func (r *run) touched() bool {
 	if r.DryRun {
 		return false
 	}
-	switch r.report.Reason {
+	switch r.tell.report.Reason {
 	case Usage, HostUnfit, Refused:
-		return r.report.Counts.Joins > 0
+		return r.tell.report.Counts.Joins > 0
 	}
 	return true
 }
 
-// loop is all of nodejoin: until held, terminal error, deadline or signal.
-func (r *run) loop(ctx context.Context) error {
-	pause := r.pauses()
+// loop is all of nodejoin: look, judge, act. held is what a success has to say.
+func (r *run) loop(ctx context.Context) (held string, err error) {
+	run, over := context.WithCancelCause(ctx)
+	defer func() {
+		over(errOver)
+		if r.running.back != nil { // never leave kubeadm behind
+			kubeadmErr := <-r.running.back
+			r.keepTail(kubeadmErr)
+			if ctx.Err() != nil && kubeadmErr != nil && r.facts.Credentials.Value.State != judge.Loaded {
+				err = fmt.Errorf("joining: %w", kubeadmErr) // what it said when it was ended
+			}
+		}
+		r.eyes.close()
+	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
-		err := r.look(ctx)
-		if errors.Is(err, errJoin) {
-			err = r.try(ctx)
+		if run.Err() != nil {
+			return "", context.Cause(run)
+		}
+		r.follow(run)
+		next := judge.Next(r.policy, r.memory, &r.facts, time.Now())
+		r.tell.enter(Phase(next.Phase))
+		if !next.Limit.IsZero() {
+			r.tell.limit(next.Limit)
 		}
 		switch {
-		case err == nil, ctx.Err() != nil, isTerminal(err):
-			return err
-		case errors.Is(err, errLook): // something has changed by itself: no failure
-			continue
-		}
-		if err := r.backOff(ctx, err, pause.NextBackOff()); err != nil {
-			return err
+		case next.Kind == judge.End && next.Reason == judge.Held:
+			return r.succeed(next), nil
+		case next.Kind == judge.End:
+			return "", r.ending(next)
+		case next.Kind == judge.BackOff:
+			r.backOff(run, next)
+		case next.Kind.Acts():
+			if err := r.act(run, next); err != nil {
+				return "", err
+			}
+		default:
+			if next.Message != "" {
+				obstacle := Error{Reason: Reason(next.Reason), Message: next.Message, Hint: next.Hint, Err: next.Err}
+				if next.Quiet {
+					r.tell.obstacle = &obstacle
+				} else {
+					r.tell.wait(obstacle)
+				}
+			}
+			r.ask(run, next.Ask)
+			if err := r.hear(run, next.Until, tick.C); err != nil {
+				return "", err
+			}
 		}
 	}
 }
 
-// look asks with the kubelet's credentials, if there are any, and holds the
-// Node if it is ours. errJoin says that only a join can help, and may be tried.
-func (r *run) look(ctx context.Context) error {
-	r.enter(Look)
-	if err := r.refuseControlPlane(); err != nil {
-		return err
+// hear waits for one piece of news, and for until at the longest.
+func (r *run) hear(ctx context.Context, until time.Time, tick <-chan time.Time) error {
+	var due <-chan time.Time
+	if pause := time.Until(until); pause > 0 { // what is due is on its way
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		due = timer.C
 	}
-	creds, err := r.w.Credentials()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case answer := <-r.eyes.answers:
+		r.eyes.inFlight &^= answer.topic
+		answer.apply()
+		r.take(answer.topic)
+	case sighting, open := <-r.eyes.watch:
+		if !open {
+			return context.Cause(ctx)
+		}
+		r.facts.Node = r.dated(sighting)
+		r.take(judge.OwnNode)
+	case err := <-r.running.back:
+		r.joinEnded(err)
+	case <-due:
+	case <-tick:
+	}
+	return nil
+}
+
+// dated is a sighting with its time: it may have waited while something was done.
+func (r *run) dated(s cluster.Sighting) judge.Fact[judge.Sighting] {
+	f := judge.Fact[judge.Sighting]{Value: sightingOf(s), Acts: r.memory.Acts, Asked: s.At, At: s.At, News: true}
+	if s.At.IsZero() {
+		f.Asked, f.At = time.Now(), time.Now()
+	}
+	if f.At.Before(r.running.acted) {
+		f.Acts--
+	}
+	return f
+}
+
+// take folds an answer into the memory, and tells what is new in it.
+func (r *run) take(topic judge.Topic) {
+	before := r.memory
+	r.memory = r.memory.Take(r.policy, &r.facts, topic)
+	if r.memory.Deletions > before.Deletions {
+		r.deleted()
+	}
+	if uid := r.memory.OwnUID; uid != "" && uid != before.OwnUID {
+		node := r.facts.Node.Value.Node
+		if node.UID != uid {
+			node = r.facts.Second.Value.Node
+		}
+		r.tell.nodeIsThere(node.Name, uid)
+		if name := r.facts.Name.Value.Name; name != "" && node.Name != name && !r.policy.Named {
+			r.tell.warn(fmt.Sprintf("the Node is named %q, though this machine's hostname gives %q", node.Name, name))
+		}
+	}
+}
+
+func (r *run) deleted() {
+	r.tell.deleted(r.memory.Deleted[0], r.memory.LastsFor)
+	n := r.memory.Deletions
+	if r.MaxDeletions > 0 && n > r.MaxDeletions {
+		return // the judge ends the run with the same words
+	}
+	hint := "" // the same each time: once is enough
+	if n == 1 {
+		hint = r.deletionHint()
+	}
+	r.tell.say(Warning, fmt.Sprintf("Node %q was deleted %.1f s after it was seen (deletion %d)", r.credentialsNode(), r.memory.LastsFor.Seconds(), n), hint)
+}
+
+func (r *run) credentialsNode() string {
+	if name := r.facts.Credentials.Value.NodeName; name != "" {
+		return name
+	}
+	return r.tell.report.Node.Name
+}
+
+// backOff closes the attempt that has failed; the next one comes after a pause.
+func (r *run) backOff(ctx context.Context, failure judge.Action) {
+	err := r.failure(failure)
+	r.facts.Join = judge.Joining{}
+	r.tell.end(err)
+	r.tell.failed(err)
+	r.tell.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
+	r.tokens.fetched = time.Time{} // it is read for every attempt
+	pause := r.pauses.NextBackOff()
+	now := time.Now()
+	r.memory = r.memory.Failed(now, now.Add(pause))
+	r.tell.enter(Backoff)
+	r.tell.limit(now.Add(pause))
+	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Hint: failure.Hint, Err: err}
+	r.tell.say(Warning, fmt.Sprintf("that failed: %v", err), fmt.Sprintf("trying again in %s", pause.Round(100*time.Millisecond)))
+}
+
+// failure adds kubeadm's own to what was seen, for it may explain it.
+func (r *run) failure(a judge.Action) error {
+	err := a.Err
 	switch {
-	case r.forced || r.evidence != "":
-		return errJoin
-	case unreadable(err):
-		return err
-	case err != nil:
-		return errJoin
+	case a.Message != "" && a.Err != nil:
+		err = fmt.Errorf("%s: %w", a.Message, a.Err)
+	case a.Message != "":
+		err = errors.New(a.Message)
 	}
-	if r.name == "" { // whatever a join would call it
-		r.report.Node.Name = r.redact(creds.NodeName)
+	if kubeadmErr := r.facts.Join.Err; kubeadmErr != nil && !errors.Is(err, kubeadmErr) {
+		err = fmt.Errorf("joining: %w; %w", kubeadmErr, err)
 	}
-	if err := r.sameCluster(creds.CA); err != nil {
-		return err
-	}
-	if len(r.CACertHashes) == 0 && r.DiscoveryFile == "" && r.Reset != ResetAlways && r.w.StrangerAt(ctx, creds) {
-		return otherCluster("the API server at " + r.Endpoint + " has another CA")
-	}
-	if !r.DryRun {
-		// left by a join that was killed; kubeadm itself keeps it no longer than that
-		if err := r.w.RemoveBootstrapConf(); err != nil {
-			r.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
-		}
-	}
-	return r.settle(ctx, creds, nil)
+	return err
 }
 
-// unreadable: a disk that gives errors may hold good credentials (rule 2a).
-func unreadable(err error) bool {
-	var failed *fs.PathError
-	return errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist)
+// ending is the *Error that the judge's word amounts to.
+func (r *run) ending(a judge.Action) error {
+	var ended *Error
+	if a.Message == "" && errors.As(a.Err, &ended) {
+		return a.Err
+	}
+	e := &Error{Reason: Reason(a.Reason), Message: a.Message, Hint: a.Hint, Err: a.Err}
+	if e.Reason == KeepsBeingDeleted {
+		e.Hint = r.deletionHint()
+	}
+	return e
 }
 
-// try is one attempt: prove the cluster, see that our name is free, reset if
-// the rules allow it, join, and see our own Node stay.
-func (r *run) try(ctx context.Context) (err error) {
-	target, err := r.prove(ctx)
-	if err != nil {
-		return err
+// succeed warns of what may still go wrong, and says what was reached.
+func (r *run) succeed(a judge.Action) string {
+	node := r.facts.Node.Value.Node
+	if node.UID != r.memory.OwnUID {
+		node = r.facts.Second.Value.Node
 	}
-	if err := r.awaitRequest(ctx); err != nil {
-		return err
+	if err := r.facts.Join.Err; err != nil {
+		r.tell.warn(fmt.Sprintf("kubeadm join failed, but the Node is a member all the same: %v", err))
 	}
-	if target, err = r.awaitName(ctx, target, false); err != nil {
-		return err
+	if node.Uninitialized {
+		r.tell.warn(fmt.Sprintf("no cloud controller has accepted Node %q yet (taint node.cloudprovider.kubernetes.io/uninitialized): "+
+			"it may still be deleted; --until initialized waits for that", node.Name))
 	}
-	r.begin()
-	defer func() { r.end(err) }()
-	resets := r.report.Counts.Resets
-	if err := r.reset(ctx); err != nil {
-		return err
+	if r.DryRun && (node.Ready != "True" || node.Uninitialized) {
+		return fmt.Sprintf("dry run: nothing would be done but to hold: Node %q is %s (UID %s)", node.Name, r.Until, node.UID)
 	}
-	if r.report.Counts.Resets > resets {
-		if target, err = r.discover(ctx); err != nil {
-			return err
-		}
-	}
-	if target, err = r.awaitName(ctx, target, true); err != nil {
-		return err
-	}
-	r.warnKept(target.Node)
-	return r.join(ctx)
+	return a.Message
 }
 
-var (
-	errJoin    = errors.New("a join is needed")
-	errLook    = errors.New("this machine is to be looked at again")
-	errAttempt = errors.New("--attempt-timeout has passed")
-)
+func sightingOf(s cluster.Sighting) judge.Sighting {
+	n := s.Node
+	return judge.Sighting{Answer: judge.Answer(s.Answer), Err: s.Err, RetryAfter: s.RetryAfter, Node: judge.Node{
+		Name: n.Name, UID: n.UID, BootID: n.BootID, MachineID: n.MachineID, SystemUUID: n.SystemUUID,
+		Ready: n.Ready, ReadyWords: readyWords(n), Heartbeat: n.Heartbeat,
+		DeletedAt: n.DeletedAt, Finalizers: slices.Clone(n.Finalizers), Uninitialized: n.Uninitialized,
+	}}
+}
 
-func (r *run) backOff(ctx context.Context, err error, pause time.Duration) error {
-	r.failed(err)
-	r.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
-	r.enter(Backoff)
-	r.limit(pause)
-	r.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Err: err}
-	r.say(Warning, fmt.Sprintf("that failed: %v", err), fmt.Sprintf("trying again in %s", pause.Round(100*time.Millisecond)))
-	return r.sleep(ctx, pause)
+func readyWords(n cluster.Node) string {
+	return strings.TrimSpace(n.ReadyReason + ": " + n.ReadyMessage)
 }

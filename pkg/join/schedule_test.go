@@ -293,7 +293,7 @@ func (sc schedule) play(t *testing.T) (broken []string) {
 			t.Fatal(err)
 		}
 		p.jitter = 0
-		report, err := newRun(p, s, simBoot, "w1", func(m string) string { return m }).run(ctx)
+		report, err := newRun(p, s, simID, "w1", func(m string) string { return m }).run(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.keep(sc, report, err, time.Since(began))

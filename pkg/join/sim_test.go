@@ -21,12 +21,15 @@ import (
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 const (
 	simToken = "abcdef.0123456789abcdef"
 	simBoot  = "boot-of-this-machine"
 )
+
+var simID = host.Identity{BootID: simBoot, MachineID: "machine-of-ours"}
 
 // sim is a machine and a cluster under virtual time. It behaves as the real
 // ones were measured: kubelet.conf some 0.6 s after kubeadm's start, the Node at
@@ -58,7 +61,18 @@ type sim struct {
 	token     func() (string, error)            // instead of simToken
 	source    func() string                     // what a source holds that follows the cluster's token
 	log       []string                          // what was done to the machine
-	judge     func(n cluster.Node) (other bool) // OtherMachine
+	judge     func(n cluster.Node) (other bool) // its Node's machineID is another one's
+
+	override  string    // --hostname-override of the kubelet that runs
+	born      time.Time // when its process was started
+	stopped   time.Time // by nodejoin; zero: it was not, or was started since
+	words     host.Words
+	torn      error // why the credentials do not load, though they are there
+	caFile    []byte
+	mounts    []string // that are not there yet
+	kubeadm   string   // somebody else's, at work
+	pods      int
+	leaseless bool // the Lease of the Node cannot be had
 
 	// the cluster
 	down     bool          // nothing answers
@@ -70,6 +84,7 @@ type sim struct {
 	uids     int
 	refuses  bool // 401 to the kubelet
 	policy   bool // Nodes are refused
+	mute     bool // kubelets do not register, and do not say why
 	ready    bool // a network plugin is there
 	tainted  bool // kubelets register with the cloud's taint
 	request  *cluster.Request
@@ -160,7 +175,7 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if name == "" && (c.NodeNameFrom == "" || c.NodeNameFrom == FromHostname) {
 				name = "w1"
 			}
-			report, err := newRun(p, s, simBoot, name, func(m string) string { return m }).run(ctx)
+			report, err := newRun(p, s, simID, name, func(m string) string { return m }).run(ctx)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.kubeadms > 0 {
@@ -206,7 +221,7 @@ func (s *sim) book() {
 	s.twin.note(s.node != nil && !s.ours(), 0)
 	s.gone.note(s.node == nil && answers, Defaults().BackoffMax+tick) // evidence, back-off, reset
 	since(&s.refusedSince, s.refuses && answers)
-	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), tokenCheck+2*tick)
+	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), judge.TokenCheck+2*tick)
 	if s.node == nil || s.node.UID != s.levelUID {
 		s.level, s.levelUID = map[Level]time.Time{}, ""
 	}
@@ -281,6 +296,14 @@ func (s *sim) mayReset() error {
 		return nil
 	case s.lives():
 		return errors.New("a reset of a living member")
+	case s.running && !s.unit.Failing:
+		return errors.New("a reset while a kubelet runs")
+	case s.kubeadm != "":
+		return errors.New("a reset beside somebody else's kubeadm")
+	case len(s.mounts) > 0:
+		return errors.New("a reset below a mount point whose disk is not there yet")
+	case s.torn != nil && !errors.Is(s.torn, cluster.ErrUnusable):
+		return errors.New("a reset of credentials that nodejoin could not read or understand")
 	case len(s.disk.Leftovers) == 0:
 		return errors.New("a reset of nothing")
 	case s.creds == nil && s.request != nil && s.request.Pending && (s.running || s.request.Own):
@@ -291,9 +314,9 @@ func (s *sim) mayReset() error {
 		return nil
 	case s.elsewhere():
 		return errors.New("a reset of another cluster's member")
-	case s.gone.until.IsZero() && min(lasted(s.gone.since), lasted(restarted)) >= restartPatience:
+	case s.gone.until.IsZero() && min(lasted(s.gone.since), lasted(restarted)) >= judge.RestartPatience:
 		return nil
-	case s.lost.until.IsZero() && min(lasted(s.refusedSince), lasted(s.lost.since)) >= refusedPatience:
+	case s.lost.until.IsZero() && min(lasted(s.refusedSince), lasted(s.lost.since)) >= judge.RefusedPatience:
 		return nil
 	}
 	return errors.New("a reset without evidence")
@@ -316,7 +339,7 @@ func (s *sim) joined() {
 	s.disk.KubeletConf = true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: "w1", NotAfter: time.Now().Add(time.Hour)}
-	s.running = true
+	s.running, s.born = true, time.Now()
 	s.life++
 	s.addNode(simBoot)
 }
@@ -332,7 +355,7 @@ func (s *sim) addNode(bootID string) {
 
 // startKubelet starts a process that registers once, as soon as it is let.
 func (s *sim) startKubelet() {
-	s.running = true
+	s.running, s.born, s.stopped = true, time.Now(), time.Time{}
 	if s.mended {
 		s.unit.Failing, s.swap, s.policy = false, false, false
 	}
@@ -342,7 +365,7 @@ func (s *sim) startKubelet() {
 	register = func() {
 		switch {
 		case s.life != life || !s.running:
-		case s.policy || s.down || s.frozen || s.refuses || s.creds == nil:
+		case s.policy || s.mute || s.down || s.frozen || s.refuses || s.creds == nil:
 			s.after(5*time.Second, register)
 		case s.node == nil:
 			s.addNode(simBoot)
@@ -367,7 +390,7 @@ func (s *sim) stopKubelet() {
 	s.running = false
 	s.life++
 	life := s.life
-	s.after(gracePeriod+time.Millisecond/2, func() { // not at an instant of somebody's: see offBeat
+	s.after(judge.GracePeriod+time.Millisecond/2, func() { // not at an instant of somebody's: see offBeat
 		if s.life == life && s.node != nil && s.node.BootID == simBoot {
 			s.node.Ready = "Unknown"
 		}
@@ -386,6 +409,9 @@ func (s *sim) Credentials() (*cluster.Credentials, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looks++
+	if s.torn != nil {
+		return nil, s.torn
+	}
 	if s.creds == nil {
 		return nil, fs.ErrNotExist
 	}
@@ -394,8 +420,84 @@ func (s *sim) Credentials() (*cluster.Credentials, error) {
 
 func (s *sim) DiscoveryCA() ([]byte, error) { return nil, nil }
 func (s *sim) FQDN() string                 { return "w1.example" }
-func (s *sim) OtherMachine(n cluster.Node) bool {
-	return s.judge != nil && s.judge(n)
+func (s *sim) ClusterCA() []byte            { return s.caFile }
+func (s *sim) CredentialsPath() string      { return kubeletConf }
+
+func (s *sim) MissingMounts() ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mounts, nil
+}
+
+func (s *sim) Kubeadms() ([]host.KubeadmProcess, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kubeadm == "" {
+		return nil, nil
+	}
+	return []host.KubeadmProcess{{PID: 4711, Command: s.kubeadm}}, nil
+}
+
+func (s *sim) Pods() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pods, nil
+}
+
+func (s *sim) pid() int { return 1000 + s.life }
+
+func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running {
+		return nil, nil
+	}
+	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Args: host.KubeletArgs{HostnameOverride: s.override}}}, nil
+}
+
+func (s *sim) KubeletWords(context.Context) host.Words {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.words; w != (host.Words{}) || !s.policy || !s.running || s.creds == nil {
+		return w
+	}
+	return host.Words{Unregistered: "nodes is forbidden: refused by policy"}
+}
+
+func (s *sim) StopKubelet(ctx context.Context) error {
+	s.change(func() {
+		s.mayTouch(ctx, "stopping the kubelet")
+		s.do("stop kubelet")
+		if s.running {
+			s.stopKubelet()
+		}
+		s.stopped = time.Now()
+	})
+	return nil
+}
+
+func (s *sim) StartKubelet(ctx context.Context) error {
+	s.change(func() {
+		s.do("start kubelet")
+		s.startKubelet()
+	})
+	return nil
+}
+
+// LeaseRenewed: the kubelet of a living Node that is not ours renews it every 10 s.
+func (s *sim) LeaseRenewed(ctx context.Context, _ *cluster.Credentials) (time.Time, error) {
+	if err := s.reach(ctx); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down || s.node == nil || s.leaseless {
+		return time.Time{}, errors.New("no Lease")
+	}
+	if s.ours() || s.node.Ready == "Unknown" || s.node.Ready == "" {
+		return s.node.Heartbeat, nil
+	}
+	return time.Now().Truncate(10 * time.Second), nil
 }
 
 func (s *sim) StrangerAt(_ context.Context, c *cluster.Credentials) bool {
@@ -408,7 +510,10 @@ func (s *sim) Kubelet(context.Context) (host.Unit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.unit
-	u.Active = s.running
+	u.Active, u.Running, u.Exits = s.running, s.running, -1
+	if s.running {
+		u.MainPID, u.Since = s.pid(), s.born
+	}
 	return u, nil
 }
 
@@ -483,7 +588,7 @@ func (s *sim) Token(ctx context.Context) (string, error) {
 	return simToken, nil
 }
 
-func (s *sim) Join(ctx context.Context, token, bearer string) error {
+func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) error {
 	s.mu.Lock()
 	s.do("join")
 	s.mayTouch(ctx, "a join")
@@ -545,7 +650,7 @@ func (s *sim) kubeletJoins() {
 	s.disk.KubeletConf = true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.name()}
-	s.request = nil
+	s.request, s.unit.Failing = nil, false
 	s.startKubelet()
 }
 
@@ -609,7 +714,7 @@ func (s *sim) Reset(ctx context.Context) error {
 // wipe is what comes of kubeadm reset, in the end.
 func (s *sim) wipe() {
 	s.disk = host.Disk{}
-	s.creds, s.shown = nil, ""
+	s.creds, s.shown, s.torn, s.pods = nil, "", nil, 0
 	if s.request != nil {
 		s.request.Own = false // the key is gone
 	}
@@ -653,10 +758,14 @@ func (s *sim) see() cluster.Sighting {
 	if s.node == nil {
 		return cluster.Sighting{Answer: cluster.Absent, Err: errors.New("not found")}
 	}
-	return cluster.Sighting{Answer: cluster.Present, Node: *s.node}
+	node := *s.node
+	if node.MachineID == "" && s.judge != nil && s.judge(node) {
+		node.MachineID = "machine-of-another"
+	}
+	return cluster.Sighting{Answer: cluster.Present, Node: node}
 }
 
-func (s *sim) Request(ctx context.Context, _ string) (*cluster.Request, error) {
+func (s *sim) Request(ctx context.Context, _ []string) (*cluster.Request, error) {
 	if err := s.reach(ctx); err != nil {
 		return nil, err
 	}

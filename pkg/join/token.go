@@ -115,7 +115,7 @@ func emptyFile(path string) error {
 func (r *run) warnExposed() {
 	warn := func(flag, what, path string, holds func(path string) bool) {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 && holds(path) {
-			r.warn(fmt.Sprintf("%s: everybody on this machine can read the %s in %q (mode %04o): `chmod 600` it", flag, what, path, info.Mode().Perm()))
+			r.tell.warn(fmt.Sprintf("%s: everybody on this machine can read the %s in %q (mode %04o): `chmod 600` it", flag, what, path, info.Mode().Perm()))
 		}
 	}
 	warn("--token-file", "token", r.Token.File, func(string) bool { return true })

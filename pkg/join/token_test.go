@@ -95,9 +95,9 @@ func TestFilesWithSecretsThatEverybodyCanReadAreNamed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		r := newRun(p, nil, simBoot, "w1", func(m string) string { return m })
+		r := newRun(p, nil, simID, "w1", func(m string) string { return m })
 		r.warnExposed()
-		switch warnings := r.report.Warnings; {
+		switch warnings := r.tell.report.Warnings; {
 		case c.flag == "" && len(warnings) > 0:
 			t.Errorf("%s: warns without need: %q", name, warnings)
 		case c.flag != "" && (len(warnings) != 1 || !strings.HasPrefix(warnings[0], c.flag+": everybody on this machine can read the ")):

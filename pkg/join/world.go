@@ -2,6 +2,7 @@ package join
 
 import (
 	"context"
+	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/ec2"
@@ -13,9 +14,13 @@ import (
 // virtual time around it.
 type world interface {
 	Inspect() (host.Disk, error)
+	ClusterCA() []byte // of pki/ca.crt, in PEM; nil if it cannot be read
+	MissingMounts() ([]string, error)
+	Kubeadms() ([]host.KubeadmProcess, error)
+	Pods() (int, error)
 	Credentials() (*cluster.Credentials, error)
+	CredentialsPath() string      // from which they were last read
 	DiscoveryCA() ([]byte, error) // nil without a discovery file
-	OtherMachine(cluster.Node) bool
 	// StrangerAt reports whether an API server answers at the endpoint whose
 	// certificate does not chain to the credentials' CA.
 	StrangerAt(context.Context, *cluster.Credentials) bool
@@ -26,8 +31,12 @@ type world interface {
 	Instance(context.Context) (*ec2.Instance, error)
 
 	Kubelet(context.Context) (host.Unit, error)
+	KubeletProcesses() ([]host.KubeletProcess, error)
 	RestartKubelet(context.Context) error
+	StopKubelet(context.Context) error
+	StartKubelet(context.Context) error
 	KubeletLog(context.Context) []string
+	KubeletWords(context.Context) host.Words
 	// SwapRefused reports whether the kubelet's log says that it will not run
 	// with swap on, and swap is on.
 	SwapRefused(context.Context) bool
@@ -36,14 +45,16 @@ type world interface {
 	// Register says what a join registers our Node with. Probe asks for that
 	// Node from then on; before, for the one whose credentials are here.
 	Register(registration)
-	Join(ctx context.Context, token, bearer string) error
+	// Join leaves pki/ca.crt where it is if that is what it would write there.
+	Join(ctx context.Context, token, bearer string, harmlessCA bool) error
 	Reset(context.Context) error
 	RemoveBootstrapConf() error
 
 	Token(context.Context) (string, error)
 	Probe(ctx context.Context, token, bearer string) cluster.Probe
-	Request(ctx context.Context, nodeName string) (*cluster.Request, error)
+	Request(ctx context.Context, nodeNames []string) (*cluster.Request, error)
 	Ask(context.Context, *cluster.Credentials) cluster.Sighting
 	AskWithToken(ctx context.Context, c *cluster.Credentials, bearer string) cluster.Sighting
+	LeaseRenewed(context.Context, *cluster.Credentials) (time.Time, error)
 	Watch(context.Context, *cluster.Credentials) <-chan cluster.Sighting
 }

@@ -271,6 +271,7 @@ func (u *units) show(name string, o options) Reply {
 		values["ActiveState"], values["SubState"] = s.ActiveState, s.SubState
 		values["UnitFileState"] = s.fileState()
 		values["MainPID"], values["NRestarts"] = strconv.Itoa(s.MainPID), strconv.Itoa(s.Restarts)
+		values["ExecMainStartTimestampMonotonic"], values["ExecMainExitTimestampMonotonic"] = microseconds(s.MainStart), microseconds(s.MainExit)
 		values["Description"] = s.Description
 		if s.SubState == "auto-restart" || s.ActiveState == "failed" {
 			values["Result"] = "exit-code"
@@ -305,4 +306,12 @@ func (u *units) cat(name string, _ options) Reply {
 	}
 	return Reply{Stdout: fmt.Sprintf("# /lib/systemd/system/%s\n[Unit]\nDescription=%s\n\n[Service]\nExecStart=%s\n",
 		s.Name, s.Description, strings.Join(s.Command, " "))}
+}
+
+// microseconds are counted from another beginning than systemd's: only differences mean anything.
+func microseconds(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(t.UnixMicro(), 10)
 }

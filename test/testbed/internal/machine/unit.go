@@ -36,6 +36,7 @@ type UnitState struct {
 	ActiveState, SubState string
 	MainPID, Restarts     int
 	Since                 time.Time
+	MainStart, MainExit   time.Time // of the last main process; the latter zero while it runs
 }
 
 // stopTimeout is systemd's DefaultTimeoutStopSec.
@@ -174,7 +175,7 @@ func (u *units) spawn(s *service) {
 	} else {
 		s.log("Started %s - %s.", s.Name, s.Description)
 	}
-	s.UnitState = UnitState{ActiveState: "active", SubState: "running", MainPID: pid, Restarts: s.Restarts, Since: time.Now()}
+	s.UnitState = UnitState{ActiveState: "active", SubState: "running", MainPID: pid, Restarts: s.Restarts, Since: time.Now(), MainStart: time.Now()}
 }
 
 func (u *units) exec(s *service, done func(Exit)) (int, error) {
@@ -214,7 +215,7 @@ func (u *units) ended(s *service, exit Exit, ended chan struct{}) {
 		s.UnitState = idle("inactive")
 		s.log("Stopped %s - %s.", s.Name, s.Description)
 	case s.Restart:
-		s.UnitState = UnitState{ActiveState: "activating", SubState: "auto-restart", Restarts: restarts, Since: time.Now()}
+		s.UnitState = UnitState{ActiveState: "activating", SubState: "auto-restart", Restarts: restarts, Since: time.Now(), MainStart: s.MainStart, MainExit: time.Now()}
 		s.restart = time.AfterFunc(s.RestartSec, func() { u.again(s) })
 	case clean:
 		s.UnitState = idle("inactive")

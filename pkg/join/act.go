@@ -1,0 +1,247 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
+)
+
+// act carries out what changes the machine. An error ends the run; what fails
+// otherwise is a fact for the judge.
+func (r *run) act(ctx context.Context, a judge.Action) error {
+	if r.DryRun {
+		return &Error{Reason: WouldJoin, Message: "dry run: would " + r.plainly(a)}
+	}
+	switch a.Kind {
+	case judge.Reset:
+		r.tell.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm reset was still at work"}
+		return r.reset(ctx, a)
+	case judge.Join:
+		r.join(ctx, a)
+		return nil
+	}
+	return r.changeKubelet(ctx, a)
+}
+
+// plainly is an act in words for a dry run.
+func (r *run) plainly(a judge.Action) string {
+	name := r.facts.Name.Value.Name
+	switch a.Kind {
+	case judge.RestartKubelet, judge.StartKubelet:
+		return "restart the kubelet, which disturbs no pod: " + a.Message
+	case judge.Join:
+		return a.Message
+	}
+	return fmt.Sprintf("run kubeadm reset and then kubeadm join as Node %q: %s; %s", name, a.Message, r.podsHere())
+}
+
+func (r *run) podsHere() string {
+	if n := r.facts.Machine.Value.Pods; n != 1 {
+		return fmt.Sprintf("%d pods live here", n)
+	}
+	return "1 pod lives here"
+}
+
+// changeKubelet restarts, stops or starts it. A command that fails ends the
+// attempt and is never a step towards a reset.
+func (r *run) changeKubelet(ctx context.Context, a judge.Action) error {
+	did, do := "restarting the kubelet", r.w.RestartKubelet
+	switch a.Kind {
+	case judge.StopKubelet:
+		did, do = "stopping the kubelet", r.w.StopKubelet
+	case judge.StartKubelet:
+		did, do = "starting the kubelet again", r.w.StartKubelet
+	}
+	hint := "no pod is disturbed by that"
+	r.tell.say(Info, did+": "+a.Message, hint)
+	bounded, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	err := do(bounded)
+	if ctx.Err() != nil && err != nil {
+		return context.Cause(ctx)
+	}
+	r.did(a, err != nil)
+	if err != nil {
+		r.backOff(ctx, judge.Action{Message: did, Err: err})
+		return nil
+	}
+	if a.Kind == judge.RestartKubelet {
+		r.tell.report.Counts.KubeletRestarts++
+		r.memory.RestartPause = r.restarts.NextBackOff()
+	}
+	return nil
+}
+
+func (r *run) did(a judge.Action, failed bool) {
+	r.running.acted = time.Now()
+	r.memory = r.memory.Did(a, &r.facts, failed, r.running.acted)
+}
+
+// open begins an attempt, if none is open that has not come to its join yet.
+func (r *run) open() {
+	if c := r.tell.report.Counts; c.Joins >= c.Attempts {
+		r.tell.end(errors.New("what it had joined with is gone"))
+	}
+	if r.tell.attempt == nil {
+		r.running.budget = r.AttemptTimeout
+	}
+	r.tell.begin()
+}
+
+func (r *run) reset(ctx context.Context, a judge.Action) error {
+	r.open()
+	r.tell.report.Counts.Resets++
+	r.tell.report.Counts.PodsAtReset += r.facts.Machine.Value.Pods
+	r.tell.limit(time.Now().Add(r.AttemptTimeout))
+	r.tell.say(Info, "running kubeadm reset: "+a.Message, r.podsHere()+", and a reset ends them")
+	began := time.Now()
+	bounded, cancel := context.WithTimeoutCause(ctx, r.AttemptTimeout, errAttempt)
+	defer cancel()
+	err := r.w.Reset(bounded)
+	r.running.budget -= time.Since(began)
+	r.keepTail(err)
+	err = r.seeReset(err)
+	r.did(a, err != nil)
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			return context.Cause(ctx)
+		}
+		return err
+	case isTerminal(err):
+		return err
+	case err == nil && r.running.budget < min(minAttempt, r.AttemptTimeout/2):
+		err = fmt.Errorf("resetting: it took so long that no time is left to join: %w", errAttempt)
+	}
+	if err != nil {
+		r.backOff(ctx, judge.Action{Err: err})
+	}
+	return nil
+}
+
+// seeReset believes the disk, not kubeadm's exit status.
+func (r *run) seeReset(err error) error {
+	disk, lookErr := r.w.Inspect()
+	switch {
+	case lookErr != nil:
+		return lookErr
+	case len(disk.Leftovers) > 0 && err != nil:
+		return fmt.Errorf("resetting: %s still there: %w", strings.Join(disk.Leftovers, ", "), err)
+	case len(disk.Leftovers) > 0:
+		return fmt.Errorf("resetting: kubeadm reset succeeded, but %s still there", strings.Join(disk.Leftovers, ", "))
+	case err != nil:
+		r.tell.warn(fmt.Sprintf("kubeadm reset failed, but nothing is left on disk: %v", err))
+	}
+	return nil
+}
+
+// join starts kubeadm join. From the moment at which the kubelet has credentials
+// nodejoin sees for itself: kubeadm's word is heard, not believed.
+func (r *run) join(ctx context.Context, a judge.Action) {
+	r.open()
+	r.warnKept()
+	r.tell.report.Counts.Joins++
+	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm join was still at work"}
+	r.tell.limit(time.Now().Add(r.running.budget))
+	r.tell.say(Info, "running kubeadm join", "")
+	r.did(a, false)
+	r.facts.Join = judge.Joining{Running: true}
+	attempt, stop := context.WithTimeoutCause(ctx, r.running.budget, errAttempt)
+	back := make(chan error, 1)
+	r.running.back = back
+	token, bearer, harmlessCA := r.tokens.token, r.bearer(r.tokens.token), judge.HarmlessCA(&r.facts)
+	go func() {
+		defer stop()
+		err := r.w.Join(attempt, token, bearer, harmlessCA)
+		if rmErr := r.w.RemoveBootstrapConf(); rmErr != nil && err == nil {
+			err = rmErr // it holds the token
+		}
+		back <- err
+	}()
+}
+
+// joinEnded takes in how kubeadm join came back.
+func (r *run) joinEnded(err error) {
+	r.running.back, r.running.acted = nil, time.Now()
+	r.keepTail(err)
+	r.facts.Join = judge.Joining{}
+	r.memory = r.memory.JoinEnded(time.Now())
+	if err == nil {
+		if r.facts.Credentials.Value.State != judge.Loaded {
+			r.facts.Join.Err = errors.New("kubeadm join succeeded, but left no credentials")
+		}
+		return
+	}
+	r.facts.Join.Err = err
+	var failure *kubeadm.Failure
+	if !errors.As(err, &failure) {
+		return
+	}
+	kind := failure.Kind()
+	if (kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member) && r.w.SwapRefused(context.Background()) {
+		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
+			Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}
+		return
+	}
+	switch kind {
+	case kubeadm.Unfit:
+		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.HostUnfit, Message: "kubeadm finds this host unfit", Err: err, Hint: failure.Hint()}
+	case kubeadm.Usage:
+		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.Usage, Message: "kubeadm cannot use what it was given", Err: err, Hint: failure.Hint()}
+	}
+}
+
+func (r *run) keepTail(err error) {
+	var failure *kubeadm.Failure
+	if errors.As(err, &failure) {
+		r.tell.report.LogTail.Kubeadm = failure.Tail
+	}
+}
+
+// warnKept: a kubelet that finds a Node of its name takes it over as it is
+// (pkg/kubelet/kubelet_node_status.go, tryRegisterWithAPIServer), and kubeadm
+// lets it where that Node is not Ready. The taints that follow its condition go
+// by themselves.
+func (r *run) warnKept() {
+	if r.facts.Disk.Value.AdminConf {
+		r.tell.warn("/etc/kubernetes/admin.conf is here, an administrator's credentials: whoever is root on this worker has the whole cluster")
+	}
+	s := r.eyes.probe.Node
+	if judge.Answer(s.Answer) != judge.Present {
+		return
+	}
+	taints := slices.DeleteFunc(slices.Clone(s.Node.Taints), func(t string) bool { return strings.HasPrefix(t, "node.kubernetes.io/") })
+	if len(taints) > 0 || s.Node.Unschedulable {
+		r.tell.warn(fmt.Sprintf("a dead Node %q exists and will be taken over with its taints (%s) and cordon (%t)", s.Node.Name, strings.Join(taints, ", "), s.Node.Unschedulable))
+	}
+	if r.naming.is.providerID != "" || len(r.NodeLabels)+len(r.Taints) > 0 {
+		r.tell.warn(fmt.Sprintf("a Node %q exists and will be taken over with the provider ID, labels and taints that it has: --provider-id, --node-label and --taint "+
+			"act on a Node that the kubelet makes (`kubectl delete node %s` and `systemctl restart kubelet` bring a new one)", s.Node.Name, s.Node.Name))
+	}
+}
+
+// A dry run is a run that ends where it would touch the machine for the first
+// time. Up to there it is the same code, so it cannot tell another story.
+
+// patience is the time for everything; 0: no limit. A dry run waits for
+// nothing that takes long, and does not hold.
+func (p *plan) patience() time.Duration {
+	if p.DryRun && (p.Timeout == 0 || p.Timeout > dryRunPatience) {
+		return dryRunPatience
+	}
+	return p.Timeout
+}
+
+func (p *plan) wouldWait(obstacle string) string {
+	limit := "as long as it takes"
+	if p.Timeout > 0 {
+		limit = fmt.Sprintf("up to %s", p.Timeout)
+	}
+	return fmt.Sprintf("dry run: would wait, %s in all: %s", limit, obstacle)
+}

@@ -1,0 +1,337 @@
+package judge
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// rows are the story of a run, from top to bottom: the first that has something
+// to say decides. Up to ownNode they keep a member; from there on they lead to
+// a join, and only the last two lay a hand on the machine.
+var rows = []func(*view) (Action, bool){
+	(*view).controlPlane,
+	(*view).credentials,
+	(*view).ownNode,
+	(*view).kubeadmAtWork,
+	(*view).backOff,
+	(*view).company,
+	(*view).programs,
+	(*view).name,
+	(*view).cluster,
+	(*view).notUnderstood,
+	(*view).request,
+	(*view).runningKubelet,
+	(*view).nodeOfOurName,
+	(*view).reset,
+	(*view).join,
+}
+
+// Next is the next thing to do.
+func Next(p Policy, m Memory, f *Facts, now time.Time) Action {
+	v := view{p: p, m: m, f: f, now: now}
+	for _, row := range rows {
+		if action, decided := row(&v); decided {
+			if action.Kind == Wait {
+				action.Ask |= v.beside
+			}
+			return action
+		}
+	}
+	return v.ask(0, Look) // join always decides
+}
+
+// view is what one judgement looks at.
+type view struct {
+	p   Policy
+	m   Memory
+	f   *Facts
+	now time.Time
+
+	beside Topic  // what is asked for beside any wait
+	ground Ground // of a reset, though the kubelet has credentials
+	why    string
+}
+
+func (v *view) state() State { return v.f.Credentials.Value.State }
+
+// forced: --reset=always has not been done yet.
+func (v *view) forced() bool { return v.p.Reset == ResetAlways && !v.m.ForcedDone }
+
+// unasked are those of the topics that nobody has asked for yet; for this
+// machine's, since the last act.
+func (v *view) unasked(topics Topic) (missing Topic) {
+	for t := Topic(1); t <= topics; t <<= 1 {
+		if s := v.f.stamp(t); topics&t != 0 && (s.at.IsZero() || local&t != 0 && s.acts != v.m.Acts) {
+			missing |= t
+		}
+	}
+	return missing
+}
+
+// stale are those of the topics on whose answers no act may rest: asked before
+// the last act, or older than FreshFor. An answer that took longer may be as
+// old as it took, or two slow ones would never be fresh together. What is on
+// this machine is looked at last: it is cheap, and changes with what was heard.
+func (v *view) stale(topics Topic) (old Topic) {
+	var heard time.Time // the last answer of others
+	for t := Topic(1); t <= topics; t <<= 1 {
+		if topics&t&^local != 0 {
+			heard = later(heard, v.f.stamp(t).at)
+		}
+	}
+	for t := Topic(1); t <= topics; t <<= 1 {
+		if topics&t == 0 {
+			continue
+		}
+		s := v.f.stamp(t)
+		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > max(FreshFor, s.at.Sub(s.asked)) || local&t != 0 && s.asked.Before(heard) {
+			old |= t
+		}
+	}
+	return old
+}
+
+// older are those of the topics whose answer is older than age.
+func (v *view) older(topics Topic, age time.Duration) (old Topic) {
+	for t := Topic(1); t <= topics; t <<= 1 {
+		if topics&t != 0 && v.now.Sub(v.f.stamp(t).at) >= age {
+			old |= t
+		}
+	}
+	return old
+}
+
+func (v *view) ask(topics Topic, phase Phase) Action {
+	return Action{Kind: Wait, Phase: phase, Ask: topics, Quiet: true}
+}
+
+// wait for what time, or a person, may bring.
+func (v *view) wait(phase Phase, reason Reason, message, hint string, err error) Action {
+	return Action{Kind: Wait, Phase: phase, Reason: reason, Message: message, Hint: hint, Err: err}
+}
+
+// asking adds what a wait asks for, once its last answer is as old as every.
+func (a Action) asking(v *view, topics Topic, every time.Duration) Action {
+	a.Ask |= v.older(topics, every)
+	for t := Topic(1); t <= topics; t <<= 1 {
+		if topics&t == 0 {
+			continue
+		}
+		if due := v.f.stamp(t).at.Add(every); a.Until.IsZero() || due.Before(a.Until) {
+			a.Until = due
+		}
+	}
+	return a
+}
+
+func end(reason Reason, message, hint string, err error) (Action, bool) {
+	return Action{Kind: End, Reason: reason, Message: message, Hint: hint, Err: err}, true
+}
+
+// fail ends the attempt, or, without one, what was tried in its stead.
+func fail(message, hint string, err error) Action {
+	return Action{Kind: BackOff, Reason: JoinFailed, Message: message, Hint: hint, Err: err}
+}
+
+func pass() (Action, bool) { return Action{}, false }
+
+// controlPlane: a worker's program has no business there, with no override.
+func (v *view) controlPlane() (Action, bool) {
+	if v.unasked(Files) != 0 {
+		return v.ask(Files|Kubeconfig|Unit|Company, Look), true
+	}
+	if v.f.Disk.Err != nil {
+		return end(HostUnfit, "what is on this machine cannot be read", "nothing was touched; mend that and run nodejoin again", v.f.Disk.Err)
+	}
+	if proof := v.f.Disk.Value.ControlPlane; proof != "" {
+		return end(Refusal, fmt.Sprintf("this is a control-plane host: %s exists", proof), "nodejoin is for workers only; nothing was touched", nil)
+	}
+	return pass()
+}
+
+// credentials of another cluster are not ours to throw away.
+func (v *view) credentials() (Action, bool) {
+	c := v.f.Credentials
+	switch {
+	case v.unasked(Kubeconfig) != 0:
+		return v.ask(Kubeconfig, Look), true
+	case v.forced():
+		return pass()
+	case c.Err != nil:
+		return v.wait("", JoinFailed, "the kubelet's credentials cannot be read", "nothing is done while it is not known whether this machine is a member", c.Err).
+			asking(v, Kubeconfig, ProbeSilent), true
+	case c.Value.State != Loaded || v.p.Reset == ResetAlways:
+		return pass()
+	case c.Value.OtherCA != "":
+		return otherCluster(c.Value.OtherCA)
+	case !v.p.AsksEndpoint:
+		return pass()
+	case v.unasked(Endpoint) != 0:
+		return v.ask(Endpoint, Look), true
+	case v.f.Endpoint.Known() && v.f.Endpoint.Value:
+		return otherCluster("the API server at " + v.p.Endpoint + " has another CA")
+	}
+	return pass()
+}
+
+func otherCluster(what string) (Action, bool) {
+	return end(Refusal, "this machine has kubelet credentials of another cluster: "+what,
+		"if it shall leave that cluster, delete its Node there and run nodejoin with --reset=always", nil)
+}
+
+// kubeadmAtWork: our own kubeadm join runs, or has come back without credentials.
+func (v *view) kubeadmAtWork() (Action, bool) {
+	j := v.f.Join
+	switch {
+	case j.Running:
+		every := CredentialsEvery
+		if v.now.Sub(v.m.JoinedAt) >= credentialsLate {
+			every = time.Second
+		}
+		a := v.wait(Joins, JoinFailed, "kubeadm join was still at work", "", nil).asking(v, Kubeconfig, every)
+		a.Quiet = true
+		return a, true
+	case v.state() == Loaded || j.Err == nil:
+		return pass()
+	case j.End != nil:
+		return *j.End, true
+	}
+	return Action{Kind: BackOff, Reason: JoinFailed, Err: j.Err}, true
+}
+
+func (v *view) backOff() (Action, bool) {
+	if !v.now.Before(v.m.BackOffUntil) {
+		return pass()
+	}
+	a := v.wait(Backs, JoinFailed, "the last attempt failed", "", nil)
+	a.Until, a.Quiet = v.m.BackOffUntil, true
+	return a, true
+}
+
+// company: nothing is done below a mount point whose disk is yet to come, nor
+// beside somebody else's kubeadm.
+func (v *view) company() (Action, bool) {
+	if v.unasked(Company) != 0 {
+		return v.ask(Company, ""), true
+	}
+	here := v.f.Machine
+	var a Action
+	switch {
+	case here.Err != nil:
+		a = v.wait("", JoinFailed, "what else is at work on this machine cannot be seen", "nothing is done meanwhile", here.Err)
+	case len(here.Value.Mounts) > 0:
+		a = v.wait("", JoinFailed, "not mounted yet, though /etc/fstab or a mount unit says so: "+strings.Join(here.Value.Mounts, ", "),
+			"what lies there decides whether this machine is a member: mount it, or take it out of /etc/fstab", nil)
+	case here.Value.Kubeadm != "":
+		a = v.wait("", JoinFailed, "somebody else's kubeadm is at work: "+here.Value.Kubeadm, "nodejoin goes on when it has ended", nil)
+	default:
+		return pass()
+	}
+	return a.asking(v, Company|Kubeconfig|Files, ProbeSilent), true
+}
+
+// programs: what is missing, or a person must mend, makes every attempt fail.
+func (v *view) programs() (Action, bool) {
+	if p := v.f.Programs; p.Acts != v.m.Acts || p.Asked.Before(v.m.FailedAt) || v.unasked(Programs) != 0 {
+		v.beside |= Programs
+	}
+	if v.unasked(Unit) != 0 {
+		return v.ask(Unit, Discover), true
+	}
+	if v.f.Programs.Known() && v.f.Programs.Value.End != nil {
+		return *v.f.Programs.Value.End, true
+	}
+	if a, unfit := v.unit(); unfit {
+		if v.unasked(Programs) != 0 { // its word counts more
+			return v.ask(0, Discover), true
+		}
+		return a, true
+	}
+	return pass()
+}
+
+// programsUnready: what they are like is not known yet, or cannot be found out.
+func (v *view) programsUnready() (Action, bool) {
+	switch {
+	case v.beside&Programs != 0:
+		return v.ask(0, ""), true
+	case v.f.Programs.Err != nil:
+		return fail("", "", v.f.Programs.Err), true
+	}
+	return pass()
+}
+
+// unit is what a person must mend of the kubelet's service.
+func (v *view) unit() (Action, bool) {
+	k := v.f.Kubelet
+	switch {
+	case k.Err != nil:
+		return fail("asking for the kubelet's service", "", k.Err), true
+	case k.Value.NoInit:
+		return end(HostUnfit, "neither systemd nor OpenRC is here to run the kubelet", "", nil)
+	case k.Value.Missing:
+		return end(HostUnfit, `there is no service "kubelet"`, "install the kubelet's package, or its unit file", nil)
+	case k.Value.Masked:
+		return end(HostUnfit, `the service "kubelet" is masked`, "run `systemctl unmask kubelet`", nil)
+	case k.Value.RefusesSwap && v.state() == Loaded && v.m.Is != Member:
+		return end(HostUnfit, "the kubelet refuses to run while swap is on",
+			"run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration", nil)
+	case v.m.Doomed:
+		return end(HostUnfit, "the kubelet does not start, each time with the same words: "+k.Value.Fatal,
+			"mend that where it comes from (/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml), and run nodejoin again: no pod was disturbed", nil)
+	}
+	return pass()
+}
+
+// name that a join would give our Node.
+func (v *view) name() (Action, bool) {
+	n := v.f.Name
+	switch {
+	case v.unasked(Naming) != 0:
+		return v.ask(Naming, Discover), true
+	case n.Err != nil:
+		return fail("finding out our Node's name", "", n.Err), true
+	case n.Value.End != nil:
+		return *n.Value.End, true
+	case n.Value.Wait != nil:
+		return n.Value.Wait.asking(v, Naming, ProbeSilent), true
+	}
+	return pass()
+}
+
+// notUnderstood: a kubelet may well be able to use what this program cannot. Its
+// Node is looked at with the token, and nothing harsher than a restart is done.
+func (v *view) notUnderstood() (Action, bool) {
+	if v.state() != NotUnderstood || v.forced() {
+		return pass()
+	}
+	if v.m.Is == Unheard {
+		return v.ask(TokensNode, Verify), true
+	}
+	if a, decided := v.condition(); decided && a.Kind != BackOff {
+		if a.Kind == Wait {
+			a = a.asking(v, TokensNode|Unit, ProbeSilent)
+		}
+		return a, true
+	}
+	return v.refuseUnderstanding()
+}
+
+func (v *view) refuseUnderstanding() (Action, bool) {
+	return end(Refusal, "this machine has kubelet credentials that nodejoin cannot use itself, and whether they are a member's is not known",
+		"nothing was reset; a nodejoin that understands them can go on, or drain this machine and run nodejoin with --reset=always", v.f.Credentials.Value.Problem)
+}
+
+// join is what is left to do.
+func (v *view) join() (Action, bool) {
+	needed := Files | Company | Kubeconfig | Unit | Token
+	if old := v.stale(needed) | v.older(Token, justNow); old != 0 {
+		return v.ask(old, ""), true
+	}
+	if a, unready := v.programsUnready(); unready {
+		return a, true
+	}
+	return Action{Kind: Join, Phase: Joins, Because: needed, Message: fmt.Sprintf("run kubeadm join as Node %q: the kubelet has no credentials, "+
+		"nothing is left of an earlier join that hinders it, and no live Node has the name", v.f.Name.Value.Name)}, true
+}

@@ -1,0 +1,403 @@
+package judge
+
+import (
+	"slices"
+	"time"
+)
+
+// Condition is what the last answer about the kubelet's Node amounts to.
+type Condition string
+
+// The conditions.
+const (
+	Unheard Condition = ""        // no answer yet
+	Member  Condition = "member"  // ours, and its kubelet reports
+	Gone    Condition = "gone"    // the API server says that it is not there
+	Dead    Condition = "dead"    // ours, but Ready is Unknown
+	Foreign Condition = "foreign" // of another boot or machine, or of none
+	Refused Condition = "refused" // 401 to the kubelet's credentials
+	Mute    Condition = "mute"    // no useful answer
+)
+
+// Memory is what is remembered of facts and acts. It is a value: to take
+// something in gives a new one. It does not grow.
+type Memory struct {
+	// the kubelet's Node
+	Is         Condition
+	Since      time.Time // since when Is holds, but for silences
+	Heard      time.Time // end of the last silence in between
+	Before     Condition // the silence
+	OwnUID     string    // of our Node that was there at the last answer
+	OwnSince   time.Time
+	Lost       bool // a Node of ours was deleted since the last join
+	Deletions  int
+	Deleted    [8]string // UIDs of the last ones: late news of them is none
+	LastsFor   time.Duration
+	LevelUID   string // of the Node that is at the wanted level,
+	LevelSince time.Time
+	Heartbeat  Heartbeat // of another machine's or boot's Node, by the credentials,
+	Twin       Heartbeat // and of the one that has the name that we are to have
+	Renewed    time.Time // first answer about its Lease since our kubelet was stopped
+
+	// the kubelet
+	PID      int
+	Exits    int
+	ranSince time.Time    // since when it was seen to run
+	exits    [2]time.Time // the last ones that nobody ordered
+	fatal    string       // its last words when it first refused to run after an act of ours,
+	fatalPID int          // and of which process
+	Doomed   bool         // and a later process had the same
+
+	// acts of this run
+	Acts            int       // done so far, to tell what was asked before the last one
+	Restarted       time.Time // last kubelet restart that succeeded
+	RestartedBeside time.Time // the Node's heartbeat then
+	Newborn         time.Time // when the kubelet last got a new certificate: it may not have registered yet
+	JoinedAt        time.Time // last kubeadm join began
+	StoppedAt       time.Time // the kubelet, by us, and not started since,
+	StoppedFor      Ground    // and before which reset
+	Joins, Restarts int
+	GoneSpent       bool // a reset because the Node stayed away has been done
+	CloneDoubted    bool // nobody but our kubelet reported for a Node that seemed another machine's
+	ForcedDone      bool // so has the one of --reset=always
+	FailedAt        time.Time
+	BackOffUntil    time.Time
+	RestartPause    time.Duration // before the next kubelet restart
+
+	// the cluster, as the token sees it
+	answersSince time.Time
+	servesSince  time.Time
+	refusedSince time.Time // the token is
+	badSignSince time.Time
+	takenSince   time.Time // the token is taken throughout, and the kubelet's Node gone or dead
+	issuedSince  time.Time // our certificate request was first seen to be approved
+	Denial       string    // what was said of the denied certificate request that was seen last
+	DenialTold   string    // and whether an attempt has failed for it
+	Answered     bool      // an API server has answered usefully in this run
+	Starting     bool      // it has not answered for long
+}
+
+// Heartbeat is what is known of the life of a Node that is not ours.
+type Heartbeat struct {
+	UID   string
+	Since time.Time // seen without a silence
+	First time.Time // heartbeat then
+	Moved bool      // it was seen to move since
+}
+
+func (h Heartbeat) take(n Node, at time.Time) Heartbeat {
+	if h.UID != n.UID || h.Since.IsZero() {
+		return Heartbeat{UID: n.UID, Since: at, First: n.Heartbeat}
+	}
+	h.Moved = h.Moved || n.Heartbeat.After(h.First)
+	return h
+}
+
+// Take folds the newest answer to one topic into the memory.
+func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
+	switch t {
+	case OwnNode:
+		return m.takeNode(p, f.Node.Value, f.Node.At)
+	case TokensNode:
+		return m.takeSecond(p, f)
+	case Unit:
+		if f.Kubelet.Known() {
+			return m.takeKubelet(f.Kubelet.Value, f.Kubelet.At)
+		}
+	case Token:
+		return m.takeCluster(p, f)
+	case Renewal:
+		if f.Lease.Known() && m.Renewed.IsZero() {
+			m.Renewed = f.Lease.Value
+		}
+	case Certificate:
+		if f.Request.Known() {
+			return m.takeRequest(f.Request.Value, f.Request.At)
+		}
+	}
+	return m
+}
+
+// takeNode keeps book of what the kubelet's Node is since when, and of our Nodes
+// by UID: one that was ours and is not there any more was deleted, whether it
+// was seen gone or only another in its place.
+func (m Memory) takeNode(p Policy, s Sighting, at time.Time) Memory {
+	if s.Answer == Present && slices.Contains(m.Deleted[:], s.Node.UID) {
+		return m // late news: a UID never comes back
+	}
+	is := conditionOf(p, s)
+	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
+	switch {
+	case is == m.Is:
+	case is == Mute: // evidence of nothing: neither of a change nor of its contrary
+		m.Is, m.Before, m.Heartbeat, m.takenSince = Mute, m.Is, Heartbeat{}, time.Time{}
+	case m.Is == Mute && is == m.Before:
+		m.Is, m.Heard = is, at
+	default:
+		if m.Is == Mute {
+			m.Heard = at
+		}
+		m.Is, m.Since, m.Heartbeat, m.takenSince = is, at, Heartbeat{}, time.Time{}
+	}
+	uid := s.Node.UID
+	if m.OwnUID != "" && (is == Gone || s.Answer == Present && uid != m.OwnUID) {
+		copy(m.Deleted[1:], m.Deleted[:])
+		m.Deleted[0], m.LastsFor = m.OwnUID, at.Sub(m.OwnSince)
+		m.Lost, m.OwnUID, m.LevelUID = true, "", ""
+		m.Deletions++
+	}
+	if (is == Member || is == Dead) && m.OwnUID != uid {
+		m.OwnUID, m.OwnSince = uid, at
+	}
+	if is == Foreign {
+		m.Heartbeat = m.Heartbeat.take(s.Node, at)
+	}
+	switch {
+	case is == Mute:
+	case is != Member || p.lacks(s.Node) != "":
+		m.LevelUID = ""
+	case m.LevelUID != uid:
+		m.LevelUID, m.LevelSince = uid, at
+	}
+	return m
+}
+
+func conditionOf(p Policy, s Sighting) Condition {
+	switch s.Answer {
+	case Present:
+		switch {
+		case !p.Ours(s.Node):
+			return Foreign
+		case s.Node.Ready == "Unknown":
+			return Dead
+		}
+		return Member
+	case Absent:
+		return Gone
+	case Unauthorized:
+		return Refused
+	}
+	return Mute
+}
+
+// Ours reports whether a Node is this machine's, of this boot: an empty value matches nothing. Containers of one host share its boot ID,
+// and only their machine IDs tell them apart.
+func (p Policy) Ours(n Node) bool {
+	return p.BootID != "" && n.BootID == p.BootID && (n.MachineID == "" || p.MachineID == "" || sameID(n.MachineID, p.MachineID))
+}
+
+// another reports whether a Node is another machine's for sure. The firmware's
+// UUID tells machines apart, and the machine ID where there is none or where
+// both run under one kernel.
+func (p Policy) another(n Node) bool {
+	switch {
+	case p.BootID != "" && n.BootID == p.BootID:
+		return !p.Ours(n)
+	case p.SystemUUID != "" && n.SystemUUID != "":
+		return !sameID(p.SystemUUID, n.SystemUUID)
+	}
+	return p.MachineID != "" && n.MachineID != "" && !sameID(p.MachineID, n.MachineID)
+}
+
+// takeSecond: asked with the token, the kubelet's Node is gone or dead, or it is
+// not; with credentials that are not understood it is the only sight of it.
+func (m Memory) takeSecond(p Policy, f *Facts) Memory {
+	s, at := f.Second.Value, f.Second.At
+	if f.Credentials.Value.State != Loaded {
+		return m.takeNode(p, s, at)
+	}
+	switch lost := s.Answer == Absent || s.Answer == Present && s.Node.Ready == "Unknown"; {
+	case !lost:
+		m.takenSince = time.Time{}
+	case m.takenSince.IsZero():
+		m.takenSince = at
+	}
+	return m
+}
+
+func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
+	switch {
+	case !k.Running && m.PID != 0, k.Running && m.PID != 0 && k.PID != m.PID:
+		m = m.exit(at)
+	}
+	if m.Exits >= 0 && k.Exits > m.Exits+1 { // some between two looks
+		m = m.exit(at).exit(at)
+	}
+	m.Exits = k.Exits
+	switch {
+	case !k.Running:
+		m.PID, m.ranSince = 0, time.Time{}
+	case k.PID != m.PID || m.ranSince.IsZero():
+		m.PID, m.ranSince = k.PID, at
+		if !k.Since.IsZero() && k.Since.Before(at) {
+			m.ranSince = k.Since
+		}
+	}
+	switch ours := m.Joins+m.Restarts > 0; {
+	case k.Fatal == "" || !ours:
+		m.fatal, m.Doomed = "", false
+	case m.fatal != k.Fatal:
+		m.fatal, m.fatalPID, m.Doomed = k.Fatal, k.Exits, false
+	case k.Exits > m.fatalPID:
+		m.Doomed = true
+	}
+	return m
+}
+
+func (m Memory) exit(at time.Time) Memory {
+	m.exits = [2]time.Time{at, m.exits[0]}
+	return m
+}
+
+// fails reports whether the kubelet's service has failed, or its process has
+// ended twice within a minute.
+func (m Memory) fails(k Kubelet, now time.Time) bool {
+	return k.Failed || !m.exits[1].IsZero() && now.Sub(m.exits[1]) < failingWithin
+}
+
+func (m Memory) takeCluster(p Policy, f *Facts) Memory {
+	c, at := f.Cluster.Value, f.Cluster.At
+	if c.NoToken != nil {
+		m.takenSince = time.Time{}
+		return m
+	}
+	if c.Verdict != Unreachable && m.answersSince.IsZero() {
+		m.answersSince = at
+	}
+	if c.Verdict > NotServed {
+		m.Answered = true
+		if m.servesSince.IsZero() {
+			m.servesSince = at
+		}
+	}
+	if c.Verdict <= NotServed { // a 401 before a silence and one after it are two lone ones
+		m.refusedSince = time.Time{}
+	}
+	m.Starting = at.Sub(m.servesSince) < StartsFor
+	switch {
+	case c.Verdict != BadSignature:
+		m.badSignSince = time.Time{}
+	case m.badSignSince.IsZero():
+		m.badSignSince = at
+	}
+	switch unknown := c.unknownToken(); {
+	case c.Verdict == BadSignature && at.Sub(m.badSignSince) >= SignatureAgain, unknown && m.refusedSince.IsZero():
+		m.refusedSince = at
+	case c.Verdict == Unsigned && !unknown, c.Verdict == Proven:
+		m.refusedSince = time.Time{}
+	}
+	if c.Verdict != Proven || f.Credentials.Value.State == Loaded && !SharesKey(c.CA, f.Credentials.Value.CA) {
+		m.takenSince = time.Time{}
+	}
+	if c.Verdict == Proven {
+		m.Answered = true
+	}
+	if c.Verdict == Proven && c.Node.Answer == Present && !p.Ours(c.Node.Node) {
+		m.Twin = m.Twin.take(c.Node.Node, at)
+	} else {
+		m.Twin = Heartbeat{} // silence proves nobody alive
+	}
+	return m
+}
+
+// unknownToken: late is not wrong, but a token that is answered with 401, or not
+// signed for where others are, is unknown just now.
+func (c Cluster) unknownToken() bool {
+	return c.Verdict == Rejected || c.Verdict == Unsigned &&
+		(c.Node.Answer == Unauthorized || !c.Pinned && len(c.CA) == 0 && c.Signers > 0)
+}
+
+// TokenRefused reports whether the token was refused at the last answer, so that
+// its source is worth reading again.
+func (m Memory) TokenRefused() bool { return !m.refusedSince.IsZero() }
+
+func (m Memory) takeRequest(r Request, at time.Time) Memory {
+	switch {
+	case r.Name == "", r.Pending, r.Denied:
+		m.issuedSince = time.Time{}
+	case m.issuedSince.IsZero():
+		m.issuedSince = at
+	}
+	if r.Denial != "" {
+		m.Denial = r.Denial
+	}
+	return m
+}
+
+// Did folds in an act of this run that has just ended, well or not.
+func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
+	m.Acts++
+	switch a.Kind {
+	case RestartKubelet, StartKubelet:
+		if failed {
+			return m
+		}
+		if a.Kind == RestartKubelet {
+			m.Restarts++
+		}
+		m.CloneDoubted = m.CloneDoubted || a.Kind == StartKubelet && m.Is == Foreign
+		m.Restarted, m.StoppedAt, m.RestartedBeside = now, time.Time{}, time.Time{}
+		for _, s := range []Sighting{f.Node.Value, f.Second.Value} {
+			if s.Answer == Present && s.Node.UID == m.OwnUID {
+				m.RestartedBeside = s.Node.Heartbeat
+			}
+		}
+	case StopKubelet:
+		if failed {
+			return m
+		}
+		m.StoppedAt, m.StoppedFor, m.Renewed, m.Heartbeat = now, a.Ground, time.Time{}, Heartbeat{}
+	case Reset:
+		m.GoneSpent = m.GoneSpent || a.Ground == StaysAway
+		m.StoppedAt, m.takenSince = time.Time{}, time.Time{}
+		m = m.Blind(now)
+		if !failed {
+			m.ForcedDone, m.OwnUID, m.LevelUID = true, "", ""
+		}
+	case Join:
+		m.JoinedAt, m.Lost, m.OwnUID, m.LevelUID = now, false, "", "" // what was before is over
+		m.Joins++
+	}
+	m.PID, m.Exits, m.ranSince, m.exits = 0, -1, time.Time{}, [2]time.Time{}
+	m.fatal, m.Doomed = "", false
+	return m
+}
+
+// Blind forgets what the kubelet's Node is: it is to be looked at with other
+// credentials.
+func (m Memory) Blind(now time.Time) Memory {
+	m.Is, m.Before, m.Since, m.Heard, m.Heartbeat, m.takenSince = Unheard, Unheard, now, time.Time{}, Heartbeat{}, time.Time{}
+	return m
+}
+
+// JoinEnded notes that kubeadm join has come back.
+func (m Memory) JoinEnded(now time.Time) Memory {
+	m.Acts++
+	m.Newborn = now
+	return m
+}
+
+// Failed notes that an attempt failed, and until when the next one waits.
+func (m Memory) Failed(now, until time.Time) Memory {
+	m.FailedAt, m.BackOffUntil, m.DenialTold = now, until, m.Denial
+	return m
+}
+
+// lasting is for how long t has passed without a silence.
+func (m Memory) lasting(t, now time.Time) time.Duration {
+	if m.Heard.After(t) {
+		t = m.Heard
+	}
+	return now.Sub(t)
+}
+
+// lacks says what the Node lacks for the wanted level.
+func (p Policy) lacks(n Node) string {
+	switch {
+	case p.Until != Registered && n.Uninitialized:
+		return "no cloud controller has accepted it yet (taint node.cloudprovider.kubernetes.io/uninitialized)"
+	case p.Until == Ready && n.Ready != "True":
+		return "not Ready: " + n.ReadyWords
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+package judge
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// groundForReset is what allows a reset of a machine whose kubelet has
+// credentials that load: the Node stays away from a kubelet that was restarted
+// and runs, or the API server refuses a kubelet whose certificate is useless, or
+// the credentials are another machine's. Once the kubelet was stopped for it, it
+// lasts as long as the API server says the same.
+func (v *view) groundForReset() (Ground, string) {
+	m, k := v.m, v.f.Kubelet.Value
+	stopped := !m.StoppedAt.IsZero() && m.Since.Before(m.StoppedAt)
+	since := m.lasting(m.Restarted, v.now)
+	switch {
+	case v.f.Join.Running:
+	case m.Is == Gone && !m.GoneSpent && v.p.Reset != ResetNever && !m.Restarted.IsZero() && !m.Restarted.Before(m.Since) &&
+		since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == "" && !m.Doomed &&
+		(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):
+		return StaysAway, fmt.Sprintf("no Node %q for %s after a kubelet restart", v.nodeName(), seconds(since))
+	case m.Is == Refused && !m.takenSince.IsZero() && v.now.Sub(m.takenSince) >= RefusedPatience && v.expired():
+		return RefusesKubelet, fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, its certificate has expired, and our Node is gone or dead",
+			seconds(v.now.Sub(m.takenSince)))
+	case m.Is == Foreign && !m.CloneDoubted && v.f.Name.Value.Name != "" && v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt.IsZero() &&
+		(v.p.another(v.sight().Node) || m.Heartbeat.Moved || stopped && m.StoppedFor == Clone):
+		return Clone, fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)",
+			v.sight().Node.Name, v.sight().Node.MachineID)
+	}
+	return None, ""
+}
+
+// reset is due where something hinders kubeadm join, or the credentials are of no
+// use. For those the kubelet is stopped first, and what speaks for the reset is
+// looked at again.
+func (v *view) reset() (Action, bool) {
+	disk, k := v.f.Disk.Value, v.f.Kubelet.Value
+	ground, why := v.ground, v.why
+	switch {
+	case v.forced():
+		ground, why = Asked, "--reset=always"
+	case ground != None:
+	case len(v.leftovers()) > 0:
+		ground, why = NoCredentials, "leftovers of an earlier join, without credentials that load: "+strings.Join(v.leftovers(), ", ")
+	default:
+		return pass()
+	}
+	needed := v.restsOn(ground)
+	switch {
+	case v.p.Reset == ResetNever:
+		return end(Refusal, "a reset is needed and --reset=never forbids it: "+why, "run `kubeadm reset` by hand, or nodejoin without --reset=never", nil)
+	case len(disk.Losses) > 0 && v.p.Reset != ResetAlways:
+		return end(Refusal, "a reset is needed, and kubeadm reset would delete what is this machine's own: "+strings.Join(disk.Losses, ", "),
+			"move that away, or run nodejoin with --reset=always to have it deleted", nil)
+	case disk.AdminConf && v.p.Reset != ResetAlways:
+		return end(Refusal, "a reset is needed, and /etc/kubernetes/admin.conf is here, as on a control-plane host: "+why,
+			"move that file away if this is a worker, or run nodejoin with --reset=always", nil)
+	case v.stale(needed)|v.older(Token, justNow) != 0:
+		return v.ask(v.stale(needed)|v.older(Token, justNow), ""), true
+	}
+	if a, unready := v.programsUnready(); unready {
+		return a, true
+	}
+	switch {
+	case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):
+		return Action{Kind: StopKubelet, Ground: ground, Because: needed, Message: "before a reset, so that nothing changes meanwhile: " + why}, true
+	case ground == Clone && !v.otherLives():
+		return v.otherMayBeDead(), true
+	}
+	if !mayReset(v.p, v.m, v.f, v.now, ground) {
+		return v.wait("", JoinFailed, "a reset must wait: "+why, "nothing is reset while what speaks for it is not certain", nil).
+			asking(v, needed, ProbeSilent), true
+	}
+	if k.Running && v.p.Reset != ResetAlways {
+		why += fmt.Sprintf("; the kubelet is failing (%s)", k.State)
+	}
+	return Action{Kind: Reset, Phase: Resets, Ground: ground, Because: needed, Message: why}, true
+}
+
+// restsOn is what must be fresh for a reset.
+func (v *view) restsOn(ground Ground) Topic {
+	needed := Files | Company | Kubeconfig | Unit | Token
+	switch ground {
+	case NoCredentials:
+		needed |= Certificate
+	case StaysAway, Clone:
+		needed |= OwnNode
+	case RefusesKubelet:
+		needed |= OwnNode | TokensNode
+	}
+	return needed
+}
+
+// mayReset is the one place that allows `kubeadm reset`, which kills every pod
+// here and deletes the files of all who have some among its own. It is asked on
+// facts that are younger than the last act and than 2 s.
+//
+// Nothing but the user's own word allows it while a kubelet runs and does not
+// fail, whatever its Node is called and whatever can be read of its files, nor
+// while it is not known whether one does.
+func mayReset(p Policy, m Memory, f *Facts, now time.Time, ground Ground) bool {
+	v := view{p: p, m: m, f: f, now: now}
+	disk, here, creds, kubelet := f.Disk, f.Machine, f.Credentials, f.Kubelet
+	switch {
+	case v.stale(v.restsOn(ground)) != 0,
+		!disk.Known() || disk.Value.ControlPlane != "",
+		!here.Known() || here.Value.Kubeadm != "" || len(here.Value.Mounts) > 0,
+		f.Join.Running, p.Reset == ResetNever:
+		return false
+	case ground == Asked:
+		return v.forced()
+	case !kubelet.Known() || !creds.Known() || kubelet.Value.Running && !m.fails(kubelet.Value, now) ||
+		kubelet.Value.Starting && !m.fails(kubelet.Value, now),
+		len(disk.Value.Losses) > 0 && p.Reset != ResetAlways,
+		disk.Value.AdminConf && p.Reset != ResetAlways:
+		return false
+	case ground == NoCredentials:
+		return (creds.Value.State == NotThere || creds.Value.State == Unusable) && f.Request.Known() && !v.requestLives()
+	case creds.Value.State != Loaded:
+		return false
+	}
+	found, _ := v.groundForReset()
+	return found == ground && !m.StoppedAt.IsZero() && (ground != Clone || v.otherLives())
+}
+
+// otherLives: our kubelet does not run, and the heartbeat of the Node whose
+// credentials it has goes on.
+func (v *view) otherLives() bool {
+	return v.m.Heartbeat.Moved || v.f.Lease.Known() && !v.m.Renewed.IsZero() && v.f.Lease.Value.After(v.m.Renewed)
+}
+
+func (v *view) otherMayBeDead() Action {
+	if v.now.Sub(v.m.StoppedAt) > heartbeatPatience {
+		return Action{Kind: StartKubelet, Phase: Verify, Ground: Clone, Message: "nobody reports for Node \"" + v.nodeName() + "\" while our kubelet is stopped: it may be this machine's own"}
+	}
+	return v.wait(Verify, JoinFailed, v.why+"; our kubelet is stopped to see whether that machine lives",
+		"a living one renews its Lease within 10 s, or reports within 5 minutes", nil).asking(v, OwnNode|Renewal|Unit, ProbeSilent)
+}
+
+// leftovers hinder kubeadm join. A pki/ca.crt that is the proven cluster's own
+// does not: kubeadm is told to leave it where it is.
+func (v *view) leftovers() []string {
+	disk := v.f.Disk.Value
+	if disk.CAFile != "" && !HarmlessCA(v.f) {
+		return append(append([]string{}, disk.Leftovers...), disk.CAFile)
+	}
+	return disk.Leftovers
+}
+
+// HarmlessCA reports whether the file at pki/ca.crt is what kubeadm join itself
+// would write there.
+func HarmlessCA(f *Facts) bool {
+	return f.Disk.Value.CAFile != "" && SharesKey(f.Disk.Value.CA, f.Cluster.Value.CA)
+}

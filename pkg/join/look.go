@@ -1,0 +1,406 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
+)
+
+// eyes find out facts, each in a goroutine of its own: a slow answer to one
+// question keeps nobody from hearing another.
+type eyes struct {
+	answers  chan answer
+	inFlight judge.Topic
+	asking   sync.WaitGroup
+
+	creds    *cluster.Credentials // that loaded last
+	watch    <-chan cluster.Sighting
+	unwatch  context.CancelFunc
+	proven   cluster.Credentials // server and CA that the token was last shown to
+	probe    cluster.Probe       // with which they were proven
+	removing bool                // bootstrap-kubelet.conf, left by a join that was killed, was taken away
+}
+
+// answer to one question; apply puts it among the facts.
+type answer struct {
+	topic judge.Topic
+	apply func()
+}
+
+// close waits for whoever still asks; their context has ended.
+func (e *eyes) close() {
+	if e.unwatch != nil {
+		e.unwatch()
+	}
+	done := make(chan struct{})
+	go func() {
+		e.asking.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case <-e.answers:
+		case <-done:
+			return
+		}
+	}
+}
+
+// ask puts the questions that are not on their way yet.
+func (r *run) ask(ctx context.Context, topics judge.Topic) {
+	for t := judge.Topic(1); t <= topics; t <<= 1 {
+		if topics&t == 0 || r.eyes.inFlight&t != 0 {
+			continue
+		}
+		find := r.find(t)
+		if find == nil {
+			continue
+		}
+		r.eyes.inFlight |= t
+		r.eyes.asking.Go(func() {
+			a := answer{t, find(ctx)}
+			select {
+			case r.eyes.answers <- a:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// find is the way to an answer: a function for a goroutine of its own,
+// which touches no part of the run; what it returns does.
+func (r *run) find(t judge.Topic) func(context.Context) func() {
+	asked := question{r.memory.Acts, time.Now()}
+	switch t {
+	case judge.Files:
+		return func(context.Context) func() { return fact(asked, &r.facts.Disk)(r.disk()) }
+	case judge.Company:
+		return func(context.Context) func() { return fact(asked, &r.facts.Machine)(r.company()) }
+	case judge.Kubeconfig:
+		return func(context.Context) func() {
+			creds, err := r.w.Credentials()
+			return func() { r.credentials(asked, creds, err) }
+		}
+	case judge.Unit:
+		said := r.memory.Is != judge.Member && r.memory.Joins+r.memory.Restarts > 0
+		return func(ctx context.Context) func() {
+			k, disabled, err := r.kubelet(ctx, said)
+			put := fact(asked, &r.facts.Kubelet)(k, err)
+			return func() {
+				put()
+				if disabled {
+					r.tell.warn("the service \"kubelet\" is disabled: this Node will not come back after a reboot (`systemctl enable kubelet`)")
+				}
+			}
+		}
+	case judge.Programs:
+		return func(ctx context.Context) func() { return fact(asked, &r.facts.Programs)(fitness(r.w.KubeadmFit(ctx))) }
+	case judge.Naming:
+		return func(ctx context.Context) func() {
+			found := r.naming.find(ctx, r.plan, r.w)
+			return func() { r.named(asked, found) }
+		}
+	case judge.Endpoint:
+		creds := r.eyes.creds
+		return func(ctx context.Context) func() {
+			return fact(asked, &r.facts.Endpoint)(creds != nil && r.w.StrangerAt(ctx, creds), nil)
+		}
+	case judge.Token:
+		return r.lookWithToken(asked)
+	case judge.Certificate:
+		names := []string{r.facts.Name.Value.Name}
+		if name := r.facts.Kubelet.Value.NodeName; name != "" && name != names[0] {
+			names = append(names, name)
+		}
+		return func(ctx context.Context) func() { return fact(asked, &r.facts.Request)(r.request(ctx, names)) }
+	case judge.OwnNode:
+		creds := r.eyes.creds
+		if creds == nil {
+			return nil
+		}
+		return func(ctx context.Context) func() {
+			return fact(asked, &r.facts.Node)(sightingOf(r.w.Ask(ctx, creds)), nil)
+		}
+	case judge.TokensNode:
+		return r.askWithToken(asked)
+	}
+	creds := r.eyes.creds
+	if creds == nil {
+		return nil
+	}
+	return func(ctx context.Context) func() { return fact(asked, &r.facts.Lease)(r.w.LeaseRenewed(ctx, creds)) }
+}
+
+// question is when one was put.
+type question struct {
+	acts int // of the run until then
+	at   time.Time
+}
+
+// fact dates an answer.
+func fact[T any](asked question, f *judge.Fact[T]) func(T, error) func() {
+	return func(value T, err error) func() {
+		at := time.Now()
+		return func() { *f = judge.Fact[T]{Value: value, Err: err, Acts: asked.acts, Asked: asked.at, At: at} }
+	}
+}
+
+func (r *run) disk() (judge.Disk, error) {
+	d, err := r.w.Inspect()
+	if err != nil {
+		return judge.Disk{}, err
+	}
+	found := judge.Disk{ControlPlane: d.ControlPlane, AdminConf: d.AdminConf}
+	for _, path := range d.Leftovers {
+		if path == clusterCA {
+			found.CAFile = path
+		} else {
+			found.Leftovers = append(found.Leftovers, path)
+		}
+	}
+	if r.ignoresCAFile() {
+		found.CAFile = ""
+	}
+	if found.CAFile != "" {
+		found.CA, _ = cluster.CAHashes(r.w.ClusterCA())
+	}
+	found.Losses = slices.Concat(d.StaticPods, d.EtcdData, d.ForeignFiles)
+	return found, nil
+}
+
+// caFileCheck is kubeadm's preflight check for pki/ca.crt.
+const caFileCheck = "FileAvailable--etc-kubernetes-pki-ca.crt"
+
+// ignoresCAFile: the user has said that pki/ca.crt is there on purpose.
+func (p *plan) ignoresCAFile() bool {
+	return slices.ContainsFunc(p.IgnorePreflightErrors, func(check string) bool {
+		return strings.EqualFold(check, caFileCheck) || strings.EqualFold(check, "all")
+	})
+}
+
+func (r *run) company() (judge.Machine, error) {
+	mounts, err := r.w.MissingMounts()
+	if err != nil {
+		return judge.Machine{}, err
+	}
+	kubeadms, err := r.w.Kubeadms()
+	if err != nil {
+		return judge.Machine{}, err
+	}
+	pods, err := r.w.Pods()
+	if err != nil {
+		return judge.Machine{}, err
+	}
+	here := judge.Machine{Mounts: mounts, Pods: pods}
+	for _, k := range kubeadms {
+		here.Kubeadm = fmt.Sprintf("kubeadm %s (process %d)", k.Command, k.PID)
+	}
+	return here, nil
+}
+
+// credentials takes in what the kubelet's files hold now.
+func (r *run) credentials(asked question, creds *cluster.Credentials, err error) {
+	f := judge.Fact[judge.Credentials]{Acts: asked.acts, Asked: asked.at, At: time.Now()}
+	c := &f.Value
+	c.Path, c.Generation = r.w.CredentialsPath(), r.facts.Credentials.Value.Generation
+	var other *cluster.NotUnderstoodError
+	switch {
+	case err == nil:
+		c.State, c.NodeName, c.Server, c.NotAfter = judge.Loaded, creds.NodeName, creds.Server, creds.NotAfter
+		c.CA, _ = cluster.CAHashes(creds.CA)
+		c.OtherCA, f.Err = r.otherCA(creds.CA)
+	case errors.Is(err, fs.ErrNotExist):
+		c.State, c.Problem = judge.NotThere, err
+	case errors.Is(err, cluster.ErrUnusable):
+		c.State, c.Problem = judge.Unusable, err
+	case errors.As(err, &other):
+		c.State, c.Problem, c.NodeName = judge.NotUnderstood, err, other.NodeName
+	default:
+		f.Err = err
+	}
+	before := r.facts.Credentials
+	r.facts.Credentials = f
+	r.watchWith(creds, before)
+}
+
+// watchWith follows our Node with the credentials that there are now.
+func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Credentials]) {
+	is, was := r.facts.Credentials.Value, before.Value
+	same := r.facts.Credentials.Known() && is.State == was.State && is.NodeName == was.NodeName && is.Server == was.Server && is.NotAfter.Equal(was.NotAfter)
+	if !r.facts.Credentials.Known() || same && !before.At.IsZero() {
+		return
+	}
+	r.facts.Credentials.Value.Generation++
+	r.facts.Node, r.facts.Second, r.facts.Endpoint, r.facts.Lease = judge.Fact[judge.Sighting]{}, judge.Fact[judge.Sighting]{}, judge.Fact[bool]{}, judge.Fact[time.Time]{}
+	if is.State != was.State || is.NodeName != was.NodeName {
+		r.memory = r.memory.Blind(time.Now())
+	}
+	if r.eyes.unwatch != nil {
+		r.eyes.unwatch()
+	}
+	r.eyes.watch, r.eyes.unwatch, r.eyes.creds = nil, nil, nil
+	if is.State != judge.Loaded {
+		return
+	}
+	if r.tell.report.Node.Name == "" { // whatever a join would call it
+		r.tell.report.Node.Name = r.redact(is.NodeName)
+	}
+	if !before.At.IsZero() { // its kubelet has just got them
+		r.memory.Newborn = time.Now()
+	}
+	r.memory.Denial, r.memory.DenialTold = "", ""
+	r.eyes.creds = creds
+}
+
+// follow keeps a watch on our Node while there are credentials to do so with.
+func (r *run) follow(ctx context.Context) {
+	if r.eyes.creds == nil || r.eyes.watch != nil || r.policy.Reset == judge.ResetAlways && !r.memory.ForcedDone {
+		return
+	}
+	ctx, r.eyes.unwatch = context.WithCancel(ctx)
+	r.eyes.watch = r.w.Watch(ctx, r.eyes.creds)
+}
+
+// sweep takes away a bootstrap-kubelet.conf that was left by a join that was
+// killed; kubeadm itself keeps it no longer than that.
+func (r *run) sweep() {
+	if r.DryRun || r.eyes.removing || r.running.back != nil {
+		return
+	}
+	r.eyes.removing = true
+	if err := r.w.RemoveBootstrapConf(); err != nil {
+		r.tell.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
+	}
+}
+
+// otherCA says why a CA is not that of the cluster that is to be joined.
+func (r *run) otherCA(ca []byte) (string, error) {
+	switch fileCA, err := r.w.DiscoveryCA(); {
+	case len(r.CACertHashes) > 0 && !cluster.MatchesPins(ca, r.CACertHashes):
+		return "its CA is not the pinned one", nil
+	case err != nil:
+		return "", usage(fmt.Errorf("--discovery-file: %w", err))
+	case fileCA != nil && !cluster.SameCA(ca, fileCA):
+		return "its CA is not the discovery file's", nil
+	}
+	return "", nil
+}
+
+// kubelet is its service and, whoever started it, its process. What it said is
+// asked for only where this run has done something to it.
+func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled bool, err error) {
+	unit, err := r.w.Kubelet(ctx)
+	if errors.Is(err, host.ErrNoInitSystem) {
+		return judge.Kubelet{NoInit: true, Exits: -1}, false, nil
+	} else if err != nil {
+		return k, false, err
+	}
+	processes, err := r.w.KubeletProcesses()
+	if err != nil {
+		return k, false, err
+	}
+	waits := strings.HasPrefix(unit.State, "activating")
+	k = judge.Kubelet{
+		Missing: unit.Missing, Masked: unit.Masked, Running: unit.Running, PID: unit.MainPID, Since: unit.Since, Exits: unit.Exits, State: unit.State,
+		Failed: unit.Failing && !waits || unit.Looping, Starting: waits && !unit.Running,
+	}
+	for _, p := range processes {
+		if k.Running && p.PID != k.PID && k.PID != 0 {
+			continue
+		}
+		k.Stray = !k.Running && !k.Starting
+		k.Running, k.PID = true, p.PID
+		if k.Since.IsZero() {
+			k.Since = p.Started
+		}
+		k.NodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
+		k.Arguments = tellingArguments(p.Args)
+	}
+	if said {
+		k.RefusesSwap = r.w.SwapRefused(ctx)
+		if !k.RefusesSwap {
+			words := r.w.KubeletWords(ctx)
+			k.Fatal, k.Unregistered = words.Fatal, words.Unregistered
+		}
+	}
+	return k, unit.Disabled, nil
+}
+
+// tellingArguments are those of a kubelet's that say whose it is.
+func tellingArguments(a host.KubeletArgs) string {
+	var told []string
+	for _, arg := range []struct{ flag, value string }{
+		{"--hostname-override", a.HostnameOverride}, {"--kubeconfig", a.Kubeconfig}, {"--bootstrap-kubeconfig", a.BootstrapKubeconfig}, {"--root-dir", a.RootDir},
+	} {
+		if arg.value != "" {
+			told = append(told, arg.flag+"="+arg.value)
+		}
+	}
+	return strings.Join(told, " ")
+}
+
+// fitness: what a person must mend ends the run, anything else this attempt.
+func fitness(err error) (judge.Fitness, error) {
+	var ended *Error
+	if errors.As(err, &ended) {
+		return judge.Fitness{End: endOf(ended)}, nil
+	}
+	return judge.Fitness{}, err
+}
+
+func endOf(e *Error) *judge.Action {
+	return &judge.Action{Kind: judge.End, Reason: judge.Reason(e.Reason), Message: e.Message, Hint: e.Hint, Err: e.Err}
+}
+
+// request is our certificate request, under any of the names.
+func (r *run) request(ctx context.Context, names []string) (judge.Request, error) {
+	found, err := r.w.Request(ctx, names)
+	if err != nil || found == nil {
+		return judge.Request{}, err
+	}
+	is := judge.Request{Name: found.Name, NodeName: found.NodeName, Pending: found.Pending, Denied: found.Denied, Own: found.Own}
+	if is.NodeName == "" {
+		is.NodeName = names[0]
+	}
+	denied := found.Before
+	if found.Denied {
+		denied = found
+	}
+	if denied != nil {
+		is.Denial = fmt.Sprintf("certificate request %s of Node %q was denied: %s", denied.Name, is.NodeName, denied.Message)
+	}
+	return is, nil
+}
+
+// askWithToken looks at the kubelet's Node with the token. Only the server that
+// was proven for the token is shown it; the kubelet's credentials prove nothing
+// for that.
+func (r *run) askWithToken(asked question) func(context.Context) func() {
+	if !r.facts.Cluster.Known() || r.facts.Cluster.Value.Verdict != judge.Proven {
+		return nil
+	}
+	server, name := r.eyes.proven, r.facts.Credentials.Value.NodeName
+	if r.eyes.creds != nil {
+		server.Server = r.eyes.creds.Server
+	}
+	if name == "" {
+		name = r.facts.Kubelet.Value.NodeName
+	}
+	if name == "" {
+		name = r.facts.Name.Value.Name
+	}
+	server.NodeName = name
+	bearer := r.bearer(r.tokens.token)
+	return func(ctx context.Context) func() {
+		return fact(asked, &r.facts.Second)(sightingOf(r.w.AskWithToken(ctx, &server, bearer)), nil)
+	}
+}
