@@ -7,10 +7,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
+	"slices"
 	"time"
 
 	admission "k8s.io/api/admissionregistration/v1"
@@ -20,6 +22,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // bindAdmins lets admin.conf's group do everything, as `kubeadm init` does on its way.
@@ -88,6 +91,25 @@ func condition(n *core.Node) core.ConditionStatus {
 // DeleteNode deletes a Node, as a person or a controller would.
 func (cp *ControlPlane) DeleteNode(ctx context.Context, name string) error {
 	return cp.client.CoreV1().Nodes().Delete(ctx, name, meta.DeleteOptions{})
+}
+
+// AddFinalizer makes the Node stay when it is deleted, as a controller that has something to do first would.
+func (cp *ControlPlane) AddFinalizer(ctx context.Context, name, finalizer string) error {
+	return cp.setFinalizers(ctx, name, []string{finalizer})
+}
+
+// RemoveFinalizers ends AddFinalizer: a Node that was deleted meanwhile goes.
+func (cp *ControlPlane) RemoveFinalizers(ctx context.Context, name string) error {
+	return cp.setFinalizers(ctx, name, nil)
+}
+
+func (cp *ControlPlane) setFinalizers(ctx context.Context, name string, finalizers []string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": finalizers}})
+	if err != nil {
+		return err
+	}
+	_, err = cp.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, patch, meta.PatchOptions{})
+	return err
 }
 
 // Events lists the events about a Node, oldest first as the API server lists them.
@@ -241,13 +263,26 @@ func (cp *ControlPlane) rotateCA(ctx context.Context) error {
 	return cp.kubeadmInit(ctx, "bootstrap-token", "--skip-token-print", "--kubeconfig", adminConf)
 }
 
-// makeOtherCA makes a CA that has signed nothing, for OtherClientCA.
+// makeOtherCA makes a CA that has signed nothing, for OtherClientCA and OwnKubeletCA.
 func (cp *ControlPlane) makeOtherCA() error {
-	certPEM, _, err := newCA("another-ca")
+	certPEM, key, err := newCA("another-ca")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(cp.disk(pki+"/other-ca.crt"), certPEM, 0o644)
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		"other-ca.crt": certPEM,
+		"other-ca.key": pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}),
+		"both-cas.crt": slices.Concat(cp.CA(), certPEM),
+	} {
+		if err := os.WriteFile(cp.disk(pki+"/"+name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newCA(name string) (certPEM []byte, key *ecdsa.PrivateKey, err error) {

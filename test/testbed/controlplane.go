@@ -29,6 +29,8 @@ type ControlPlaneOptions struct {
 	ClusterEndpoint string
 	// APIServerArgs are flags of kube-apiserver on top of the testbed's; a flag given here replaces one of the same name.
 	APIServerArgs []string
+	// OwnKubeletCA lets another CA than the cluster's sign the kubelets' client certificates, as some clusters do.
+	OwnKubeletCA bool
 	// ControllerArgs are flags of kube-controller-manager, likewise: "--cluster-signing-duration=10m".
 	ControllerArgs []string
 }
@@ -68,6 +70,10 @@ func (tb *Testbed) NewControlPlane(ctx context.Context, opts ControlPlaneOptions
 	m, err := tb.newMachine(opts.Name, opts.Name)
 	if err != nil {
 		return nil, fmt.Errorf("making control plane %s: %w", opts.Name, err)
+	}
+	if opts.OwnKubeletCA {
+		opts.APIServerArgs = append([]string{"--client-ca-file=" + pki + "/both-cas.crt"}, opts.APIServerArgs...)
+		opts.ControllerArgs = append([]string{"--cluster-signing-cert-file=" + pki + "/other-ca.crt", "--cluster-signing-key-file=" + pki + "/other-ca.key"}, opts.ControllerArgs...)
 	}
 	cp := &ControlPlane{Machine: m, opts: opts, controllers: allControllers}
 	if err := cp.prepare(ctx); err != nil {
@@ -340,6 +346,18 @@ func (cp *ControlPlane) RestartAPIServer(ctx context.Context, flags ...string) e
 // while tokens still work.
 func (cp *ControlPlane) OtherClientCA() []string {
 	return []string{"--client-ca-file=" + pki + "/other-ca.crt"}
+}
+
+// ForgetKubeletCA are the flags for RestartAPIServer that make a cluster with OwnKubeletCA refuse every kubelet (401), while the
+// controllers, the administrator and tokens still work.
+func (cp *ControlPlane) ForgetKubeletCA() []string {
+	return []string{"--client-ca-file=" + pki + "/ca.crt"}
+}
+
+// WithoutPodGC are the flags, as ControllerArgs, of a cluster that leaves the pods of a missing Node alone; any other ends them
+// after 40 to 60 seconds.
+func WithoutPodGC() []string {
+	return []string{"--controllers=" + allControllers + ",-pod-garbage-collector-controller"}
 }
 
 // SetCSRApproval turns the automatic approval of kubelet certificates on or off.

@@ -132,6 +132,44 @@ func (m *Machine) isMountPoint(folder string) (bool, error) {
 	return false, nil
 }
 
+// PutOnLateDisk moves a folder of a machine that is switched off to a disk of its own, of which /etc/fstab says that a boot need
+// not wait for it: the machine comes up with an empty folder, until AttachDisk.
+func (m *Machine) PutOnLateDisk(folder string) error {
+	if err := m.putOnLateDisk(folder); err != nil {
+		return fmt.Errorf("moving %s of %s to another disk: %w", folder, m.Name, err)
+	}
+	return nil
+}
+
+func (m *Machine) putOnLateDisk(folder string) error {
+	if m.outer() != 0 {
+		return errors.New("it is not switched off")
+	}
+	if err := os.Rename(m.disk(folder), m.disk(lateDisk(folder))); err != nil {
+		return err
+	}
+	if err := os.Mkdir(m.disk(folder), 0o755); err != nil {
+		return err
+	}
+	fstab, err := os.OpenFile(m.disk("/etc/fstab"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer fstab.Close()
+	_, err = fmt.Fprintf(fstab, "# the data disk\nLABEL=data\t%s\text4\tdefaults,nofail,x-systemd.device-timeout=5min\t0 2\n", folder)
+	return err
+}
+
+func lateDisk(folder string) string {
+	return TestbedFolder + "/disk" + strings.ReplaceAll(folder, "/", "-")
+}
+
+// AttachDisk mounts the disk of PutOnLateDisk.
+func (m *Machine) AttachDisk(folder string) error {
+	_, err := m.ask(machine.Request{Op: "mount", Mount: &machine.Mount{Source: lateDisk(folder), Target: folder, Flags: unix.MS_BIND}})
+	return err
+}
+
 // Cover shows other content at a path of the running machine, most useful in /proc: /proc/swaps, /proc/cmdline.
 func (m *Machine) Cover(path, text string) error {
 	source := filepath.Join(TestbedFolder, "cover-"+randomHex(4))

@@ -35,6 +35,9 @@ type Machine struct {
 
 	sysctls map[string]string // of its network, set at boot: path below /proc/sys -> value
 
+	// kernel is the machine whose kernel it runs on, as containers of one host do; nil: its own.
+	kernel *Machine
+
 	// inner is the folder with the root of the system that runs in it, if it is a Booted, made from the image.
 	inner, image string
 
@@ -113,7 +116,7 @@ func (m *Machine) format() error {
 			return err
 		}
 	}
-	if err := m.cover("/sys/class/dmi/id/product_uuid", newUUID()+"\n"); err != nil {
+	if err := m.cover(firmwareUUID, newUUID()+"\n"); err != nil {
 		return err
 	}
 	return makeCgroup(m.cgroup)
@@ -140,6 +143,9 @@ func (m *Machine) boot() error {
 		return fmt.Errorf("%s runs already", m.Name)
 	}
 	m.bootID = newUUID()
+	if m.kernel != nil {
+		m.bootID = m.kernel.BootID()
+	}
 	if err := m.cover("/proc/sys/kernel/random/boot_id", m.bootID+"\n"); err != nil {
 		return err
 	}

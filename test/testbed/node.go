@@ -26,6 +26,7 @@ type NodeOptions struct {
 	NoRuntime   bool          // containerd is installed but does not run: StartUnit("containerd")
 	KubeletWait time.Duration // RestartSec of the kubelet's unit; 10 s, as in kubeadm's package, if zero
 	Kubelet     []string      // run in place of the kubelet, for a crowd of nodes that one host could not bear
+	KernelOf    *Node         // a container beside this one: they have one boot_id and one firmware, and each its own machine-id
 }
 
 // Node is a machine that could become a Node: kubeadm, kubelet, kubectl and containerd are installed; containerd runs, and
@@ -78,6 +79,11 @@ func (tb *Testbed) Node(ctx context.Context, name string, opts NodeOptions) (*No
 	m, err := tb.newMachine(name, opts.Hostname)
 	if err != nil {
 		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
+	if opts.KernelOf != nil {
+		if err := m.shareKernel(opts.KernelOf.Machine); err != nil {
+			return nil, fmt.Errorf("making node %s: %w", name, err)
+		}
 	}
 	n := &Node{m, opts.KubeletWait, opts.Kubelet}
 	if n.kubeletWait == 0 {
@@ -285,5 +291,18 @@ func (n *Node) SetKubeletFault(f KubeletFault) error {
 	if f.Command != nil {
 		u.Command = f.Command
 	}
+	return n.setUnit(u)
+}
+
+// ShowKubelet lets the kubelet, from its next start on, see other content at a path than the rest of the machine does: a key
+// that it understands and nobody else. A symlink is followed.
+func (n *Node) ShowKubelet(path, text string) error {
+	source := filepath.Join(TestbedFolder, "kubelets-"+randomHex(4))
+	if err := os.WriteFile(n.disk(source), []byte(text), 0o600); err != nil {
+		return err
+	}
+	u := n.kubeletUnit()
+	script := "mount --bind " + source + ` "$(readlink -f ` + path + `)" && exec "$@"`
+	u.Command = append([]string{"unshare", "--mount", "sh", "-c", script, "kubelet"}, u.Command...)
 	return n.setUnit(u)
 }
