@@ -172,9 +172,10 @@ func (s *story) nodeNamed(name string) *core.Node {
 func (s *story) undisturbed(before *core.Node) {
 	s.Helper()
 	after := s.nodeNamed(before.Name)
-	if after.UID != before.UID || after.Status.NodeInfo.BootID != before.Status.NodeInfo.BootID {
-		s.Errorf("Node %q was disturbed: UID %s, bootID %s; before %s, %s",
-			before.Name, after.UID, after.Status.NodeInfo.BootID, before.UID, before.Status.NodeInfo.BootID)
+	is, was := after.Status.NodeInfo, before.Status.NodeInfo
+	if after.UID != before.UID || is.BootID != was.BootID || is.MachineID != was.MachineID {
+		s.Errorf("Node %q was disturbed: UID %s, bootID %s, machineID %s; before %s, %s, %s",
+			before.Name, after.UID, is.BootID, is.MachineID, before.UID, was.BootID, was.MachineID)
 	}
 	if testbed.Unknown(after) {
 		s.Errorf("the kubelet of Node %q is not heard of any more", before.Name)

@@ -25,7 +25,7 @@ func TestPodThatOutlivesAResetWithoutARuntimeIsTheKubeletsToEnd(t *testing.T) {
 	s.must(s.node.StopUnit("kubelet"))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	now := int64(0)
-	s.must(s.cp.Client().CoreV1().Pods("default").Delete(s.ctx, "precious", meta.DeleteOptions{GracePeriodSeconds: &now}))
+	s.must(s.cp.Client().CoreV1().Pods("default").Delete(s.ctx, "precious-w1", meta.DeleteOptions{GracePeriodSeconds: &now}))
 	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600)) // torn: a reset is due
 	s.must(s.node.StopUnit("containerd"))
 
@@ -68,7 +68,7 @@ func (s *story) runPod(node string) {
 	yes, no, pods := true, false, s.cp.Client().CoreV1().Pods("default")
 	s.must(s.cp.WaitServiceAccount(s.ctx, "default"))
 	_, err := pods.Create(s.ctx, &core.Pod{
-		ObjectMeta: meta.ObjectMeta{Name: "precious"},
+		ObjectMeta: meta.ObjectMeta{Name: "precious-" + node},
 		Spec: core.PodSpec{
 			NodeName: node, HostNetwork: true, HostPID: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
 			Tolerations: []core.Toleration{{Operator: core.TolerationOpExists}},
@@ -78,7 +78,7 @@ func (s *story) runPod(node string) {
 	}, meta.CreateOptions{})
 	s.must(err)
 	for {
-		pod, err := pods.Get(s.ctx, "precious", meta.GetOptions{})
+		pod, err := pods.Get(s.ctx, "precious-"+node, meta.GetOptions{})
 		s.must(err)
 		if pod.Status.Phase == core.PodRunning {
 			return
@@ -90,7 +90,12 @@ func (s *story) runPod(node string) {
 // pids lists the processes of a program on the node.
 func (s *story) pids(name string) []int {
 	s.Helper()
-	all, err := s.node.Running(name)
+	return s.pidsOn(s.node, name)
+}
+
+func (s *story) pidsOn(n *testbed.Node, name string) []int {
+	s.Helper()
+	all, err := n.Running(name)
 	s.must(err)
 	var pids []int
 	for _, p := range all {

@@ -82,12 +82,18 @@ func (s *story) Context() context.Context { return s.ctx }
 // tell begins a story: a control plane that is not started and a node. Stories run side by side.
 func tell(t *testing.T, opts testbed.NodeOptions) *story {
 	t.Helper()
+	return tellIn(t, testbed.ControlPlaneOptions{}, opts)
+}
+
+// tellIn is tell in a cluster that is not like the others.
+func tellIn(t *testing.T, cluster testbed.ControlPlaneOptions, opts testbed.NodeOptions) *story {
+	t.Helper()
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
 	s := &story{T: t, ctx: ctx, tb: testbed.New(t), shared: &shared{canaries: map[*testbed.Node]*canary{}}}
 	var err error
-	if s.cp, err = s.tb.NewControlPlane(s.ctx, testbed.ControlPlaneOptions{}); err != nil {
+	if s.cp, err = s.tb.NewControlPlane(s.ctx, cluster); err != nil {
 		t.Fatal(err)
 	}
 	s.node = s.newNode("w1", opts)
@@ -97,12 +103,15 @@ func tell(t *testing.T, opts testbed.NodeOptions) *story {
 // tellLive begins a story whose control plane runs and has a token.
 func tellLive(t *testing.T, opts testbed.NodeOptions) *story {
 	t.Helper()
-	s := tell(t, opts)
+	return tell(t, opts).live()
+}
+
+func (s *story) live() *story {
+	s.Helper()
 	s.must(s.cp.Start(s.ctx))
 	var err error
-	if s.token, err = s.cp.ReadyToken(s.ctx); err != nil {
-		t.Fatal(err)
-	}
+	s.token, err = s.cp.ReadyToken(s.ctx)
+	s.must(err)
 	return s
 }
 

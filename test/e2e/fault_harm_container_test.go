@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// neighbour are the options of a container on the same host as another one.
+func neighbour(of *testbed.Node, hostname string) testbed.NodeOptions {
+	return testbed.NodeOptions{CNI: true, Hostname: hostname, KernelOf: of}
+}
+
+// Their boot_id is one, so it does not tell whose a Node is: the machine-ids differ.
+func TestNameOfANeighbourOfTheSameKernelIsTaken(t *testing.T) {
+	s := tellLive(t, testbed.NodeOptions{}) // its network plugin is late: alive, and not Ready
+	s.fault(50)
+	s.join(s.args("--hold", "0")...).is(0, "Joined")
+	before := s.nodeNamed("w1")
+	twin := s.newNode("twin", neighbour(s.node, "w1"))
+	if twin.BootID() != s.node.BootID() {
+		t.Fatalf("bootIDs %s and %s", twin.BootID(), s.node.BootID())
+	}
+	p := s.start(twin, s.args()...)
+	p.until("is not known to be dead")
+	s.sleep(3 * time.Second) // a heartbeat has whole seconds
+	s.must(s.node.AddCNI())  // its kubelet reports
+	p.end().is(9, "NameTaken").counts(0, 0, 0, 0).says("its kubelet has just reported", "--node-name")
+	if n := twin.KubeadmCount("join"); n != 0 {
+		t.Errorf("kubeadm join ran %d times on the second machine", n)
+	}
+	s.undisturbed(before)
+}
+
+func TestCopyOfANeighbourOfTheSameKernelJoinsUnderItsOwnName(t *testing.T) {
+	s := tellLive(t, testbed.NodeOptions{CNI: true, Hostname: "golden"})
+	s.fault(51)
+	s.join(s.args()...).is(0, "Joined")
+	before := s.nodeNamed("golden")
+	copied := s.newNode("copy", neighbour(s.node, "copy"))
+	s.clone(s.node, copied)
+	s.checks(copied, 20, "golden")
+	quiet := s.reports(s.node)
+	e := s.start(copied, s.args()...).end()
+	quiet()
+	s.member(e.is(0, "Joined").counts(1, 1, anyNumber, 0).says("a cloned image", `Node "golden"`))
+	if e.report.Node.Name != "copy" {
+		t.Errorf("joined as %q", e.report.Node.Name)
+	}
+	s.undisturbed(before)
+
+	t.Log("both are members, each for itself")
+	s.checks(copied, 0)
+	s.checks(s.node, 0)
+}
+
+// reports makes a machine's kubelet report again and again, until the returned function is called: its network plugin comes
+// and goes.
+func (s *story) reports(n *testbed.Node) (quiet func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			for _, change := range []func() error{n.RemoveCNI, n.AddCNI} {
+				_ = change()
+				select {
+				case <-time.After(5 * time.Second):
+				case <-stop:
+					_ = n.AddCNI()
+					return
+				case <-s.ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(stop); <-stopped })
+}

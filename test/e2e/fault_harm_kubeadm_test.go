@@ -1,0 +1,41 @@
+package e2e
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// cloud-init and a service, or a person and a service, may both want to join.
+func TestSomebodyElsesKubeadmIsWaitedFor(t *testing.T) {
+	s := tellLive(t, ready())
+	s.fault(56)
+	// Nobody answers there: kubeadm is at work for minutes.
+	other, err := s.node.Start(s.ctx, testbed.Command{Args: append([]string{"kubeadm", "join", s.tb.BlackholeIP() + ":6443", "--token", "aaaaaa.0123456789abcdef",
+		"--discovery-token-unsafe-skip-ca-verification"}, testbed.PreflightArgs()...)})
+	s.must(err)
+	s.must(other.Stdout.WaitFor(s.ctx, "[preflight]"))
+	s.sleep(2 * time.Second) // its own checks are over
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
+	p := s.start(s.node, s.args()...)
+	p.waits(10 * time.Second)
+	p.until(fmt.Sprintf("process %d", other.PID))
+	s.must(other.SignalGroup(syscall.SIGKILL))
+	<-other.Done()
+	s.member(p.end().is(0, "Joined").counts(1, atMostOne, 0, 0).says("kubeadm join", fmt.Sprintf("process %d", other.PID)))
+}
+
+// A kubeadm in a container has files of its own.
+func TestKubeadmInAContainerIsNotWaitedFor(t *testing.T) {
+	s := tellLive(t, ready())
+	other, err := s.node.Start(s.ctx, testbed.Command{Args: append([]string{"unshare", "--mount", "kubeadm", "join", s.tb.BlackholeIP() + ":6443",
+		"--token", "aaaaaa.0123456789abcdef", "--discovery-token-unsafe-skip-ca-verification"}, testbed.PreflightArgs()...)})
+	s.must(err)
+	s.must(other.Stdout.WaitFor(s.ctx, "[preflight]"))
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second))
+	s.must(other.SignalGroup(syscall.SIGKILL))
+	<-other.Done()
+}

@@ -1,0 +1,34 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// For 50 s its Node looks as if it lived.
+func TestKubeletThatWasStoppedIsStarted(t *testing.T) {
+	s := tellLive(t, ready())
+	s.fault(60)
+	s.join(s.args()...).is(0, "Joined")
+	_, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
+	s.must(err)
+	pod := s.loaded(s.node, "w1")
+	_, err = s.node.Run(s.ctx, "systemctl", "stop", "kubelet")
+	s.must(err)
+	s.checks(s.node, 20, "kubelet")
+	e := s.join(s.argsWithout("--token-file", "/root/deleted")...)
+	pod.lives()
+	s.member(e.is(0, "Recovered").counts(0, 0, 1, 0).says("kubelet"))
+	if s.mainPID(s.node) == 0 {
+		t.Error("the kubelet does not run")
+	}
+
+	t.Log("where it cannot be started there is no success, though the Node is Ready")
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Fail: map[string]string{"start": "Job for kubelet.service failed", "restart": "Job for kubelet.service failed"}}))
+	s.must(s.node.StopUnit("kubelet"))
+	e = s.join(s.argsWithout("--token-file", "/root/deleted", "--timeout", "15s", "--hold", "5s")...)
+	pod.lives()
+	e.is(7, "JoinFailed").counts(0, 0, 0, 0).says("Job for kubelet.service failed").within(30 * time.Second)
+}
