@@ -83,7 +83,7 @@ func TestADryRunTellsWhatJoinWouldDoAndTouchesNothing(t *testing.T) {
 		t.Error("/run/nodejoin was made")
 	}
 	s.leftover()
-	s.dryRun(0, "would run kubeadm reset and then kubeadm join", "without credentials that load: /etc/kubernetes/pki/ca.crt")
+	s.dryRun(0, "would run kubeadm reset and then kubeadm join", "without credentials that load: /etc/kubernetes/kubelet.conf")
 	s.must(s.node.WriteFile("/etc/kubernetes/manifests/proxy.yaml", "", 0o600))
 	s.dryRun(10, "Refused: ", "proxy.yaml")
 	s.must(os.Remove(s.node.Path("/etc/kubernetes/manifests/proxy.yaml")))

@@ -19,10 +19,10 @@ func instead(verb, script string) string {
 // deaf ignores SIGTERM, and so does the process it leaves behind in its group.
 const deaf = "trap '' TERM\nsleep 1000 &\nwhile :; do sleep 1; done"
 
-// leftover is what a join that died early leaves.
+// leftover is what nothing gentler than a reset takes away: a kubelet.conf that is torn, of a kubelet that does not run.
 func (s *story) leftover() {
 	s.Helper()
-	s.must(s.node.WriteFile("/etc/kubernetes/pki/ca.crt", string(s.cp.CA()), 0o644))
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
 }
 
 // alive lists the processes with one of these names, scripts included.
@@ -83,7 +83,7 @@ func TestResetThatFailsHalfWayOnABusyMountIsNotBelieved(t *testing.T) {
 	}
 	s.must(busy.Signal(9))
 	busy.Wait()
-	s.member(p.end().is(0, "Joined").counts(1, anyNumber, 0, 0).says("ca.crt"))
+	s.member(p.end().is(0, "Joined").counts(1, anyNumber, 0, 0).says("kubelet.conf"))
 	if s.node.Exists("/var/lib/kubelet/pods/p/volume") {
 		t.Error("the mount point is still there")
 	}

@@ -28,7 +28,7 @@ func TestResetWithoutARuntimeIsJudgedByWhatIsLeftOnDisk(t *testing.T) {
 	s.leftover()
 	p := s.start(s.node, s.args()...)
 	s.must(p.Stderr.WaitFor(s.ctx, "running kubeadm join"))
-	if s.node.Exists("/etc/kubernetes/pki/ca.crt") {
+	if s.node.Exists("/etc/kubernetes/kubelet.conf") {
 		t.Error("kubeadm join ran though the leftover is still there")
 	}
 	s.must(p.Stderr.WaitFor(s.ctx, "CRI"))
@@ -43,7 +43,7 @@ func TestResetThatDoesNothingAndSucceedsIsNotBelieved(t *testing.T) {
 	s.leftover()
 	s.must(s.node.WrapKubeadm(instead("reset", "exit 0")))
 	e := s.join(s.args("--timeout", "15s", "--hold", "5s")...).is(7, "JoinFailed").counts(0, some, 0, 0).
-		says("kubeadm reset succeeded, but /etc/kubernetes/pki/ca.crt still there")
+		says("kubeadm reset succeeded, but /etc/kubernetes/kubelet.conf still there")
 	if e.report.Counts.Resets < 2 {
 		t.Errorf("%d resets", e.report.Counts.Resets)
 	}

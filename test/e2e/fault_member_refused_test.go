@@ -122,10 +122,10 @@ func TestStaticPodsOfAWorkerAreLostOnlyWhenTold(t *testing.T) {
 	s.must(err)
 	s.join(s.args()...).is(0, "AlreadyJoined").counts(0, 0, 0, 0)
 
-	t.Log("with leftovers it is refused")
+	t.Log("with leftovers that only a reset takes away it is refused")
 	other := s.newNode("w2", ready())
 	s.must(other.WriteFile(pod, staticPod, 0o600))
-	s.must(other.WriteFile("/etc/kubernetes/pki/ca.crt", string(s.cp.CA()), 0o644))
+	s.must(other.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
 	was := s.traceOf(other, "/etc/kubernetes", "/var/lib/kubelet")
 	s.start(other, s.args()...).end().is(10, "Refused").counts(0, 0, 0, 0).says(pod, "--reset=always")
 	s.untouched(other, was)

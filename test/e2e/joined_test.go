@@ -41,11 +41,16 @@ func TestControlPlaneThatStartsTwentySecondsLateIsWaitedFor(t *testing.T) {
 	s.member(e)
 }
 
-func TestLeftoversOfADeadAttemptAreResetOnce(t *testing.T) {
+// They are kubeadm's own, and the machine never got to a certificate: nothing has to be reset.
+func TestLeftoversOfADeadAttemptAreTidiedAway(t *testing.T) {
 	s := tellLive(t, ready())
 	s.must(s.node.WriteFile("/etc/kubernetes/bootstrap-kubelet.conf", "apiVersion: v1\nkind: Config\n", 0o600))
 	s.must(s.node.WriteFile("/etc/kubernetes/pki/ca.crt", string(s.cp.CA()), 0o644))
-	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 1, 0, 0))
+	s.must(s.node.WriteFile("/etc/kubernetes/pki/corp.crt", "the company's own\n", 0o644))
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
+	if raw, err := s.node.ReadFile("/etc/kubernetes/pki/corp.crt"); err != nil || string(raw) != "the company's own\n" {
+		t.Errorf("corp.crt is %q, %v", raw, err)
+	}
 }
 
 // kubeadm kept refusing with `a Node with name "n1" and status "Ready" already exists`: ten failed joins for the loop of old.
