@@ -41,7 +41,7 @@ func TestCopyOfANeighbourOfTheSameKernelJoinsUnderItsOwnName(t *testing.T) {
 	before := s.nodeNamed("golden")
 	copied := s.newNode("copy", neighbour(s.node, "copy"))
 	s.clone(s.node, copied)
-	s.checks(copied, 20, "golden")
+	t.Run("check", func(t *testing.T) { s.in(t).checks(copied, 20, "golden") })
 	quiet := s.reports(s.node)
 	e := s.start(copied, s.args()...).end()
 	quiet()

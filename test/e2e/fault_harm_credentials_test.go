@@ -5,6 +5,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +20,15 @@ func TestRelativePathsInKubeletConfAreThoseOfTheKubelet(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(46)
 	for _, c := range []struct{ name, what, path string }{
-		{"w-cert", "the certificate's path", "client-certificate: " + currentPair},
-		{"w-both", "the key's path too", currentPair},
+		{"w-cert", "the certificate's path", "client-certificate: /var/lib/kubelet/pki/"},
+		{"w-both", "the key's path too", "/var/lib/kubelet/pki/"},
 	} {
 		t.Log(c.what)
 		n := s.newNode(c.name, ready())
 		s.start(n, s.args()...).end().is(0, "Joined")
 		pod := s.loaded(n, c.name)
-		s.rewrite(n, "/etc/kubernetes/kubelet.conf", c.path, strings.Replace(c.path, "/var", "../../var", 1))
+		s.must(os.Symlink("../../var/lib/kubelet/pki", n.Path("/etc/kubernetes/kubelet-pki")))
+		s.rewrite(n, "/etc/kubernetes/kubelet.conf", c.path, strings.Replace(c.path, "/var/lib/kubelet/pki/", "kubelet-pki/", 1))
 		s.must(s.cp.DeleteNode(s.ctx, c.name))
 		e := s.start(n, s.args()...).end()
 		pod.lives()
@@ -58,9 +60,9 @@ func TestKeyOfAnUnknownKindAndAnotherNameAreAPersonsJob(t *testing.T) {
 	s.join(s.args()...).is(0, "Joined")
 	pod, before := s.loaded(s.node, "w1x"), s.nodeNamed("w1x")
 	s.must(s.foreignKey(s.node))
-	e := s.join(s.args()...)
+	e := s.join(s.args("--timeout", "90s")...)
 	pod.lives()
-	e.is(10, "Refused").counts(0, 0, atMostOne, 0).says("failed to parse private key", "w1x").within(90 * time.Second)
+	e.is(10, "Refused").counts(0, 0, atMostOne, 0).says("failed to parse private key", "w1x")
 	s.undisturbed(before)
 }
 
@@ -99,6 +101,6 @@ func (s *story) foreignKey(n *testbed.Node) error {
 	if err := n.StartUnit("kubelet"); err != nil {
 		return err
 	}
-	s.sleep(5 * time.Second) // it must be at work with its own key
+	s.eventually(30*time.Second, func() bool { return strings.Contains(n.Log("kubelet"), "was previously registered") }, "the kubelet does not understand its own key")
 	return nil
 }

@@ -15,7 +15,7 @@ func TestMemberWhoseKubeletDoesNotKnowAFlagKeepsItsPods(t *testing.T) {
 	pod := s.loaded(s.node, "w1")
 	s.must(s.node.SetKubeletArgs("--no-such-flag"))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
-	e := s.join(s.args()...)
+	e := s.join(s.args("--timeout", "100s")...)
 	pod.lives()
 	e.is(3, "HostUnfit").counts(0, 0, some, 0).says("unknown flag: --no-such-flag").within(75 * time.Second)
 

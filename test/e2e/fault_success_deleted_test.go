@@ -30,7 +30,7 @@ func TestNodeThatIsBeingDeletedDuringHoldIsNotHeld(t *testing.T) {
 	s.lingers("w1")
 	p.waits(20 * time.Second)
 	p.until(keeper)
-	s.checks(s.node, 20, keeper)
+	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, keeper) })
 	s.must(s.cp.RemoveFinalizers(s.ctx, "w1"))
 	e := p.end().is(0, "Recovered").counts(1, 0, 1, 1).says(keeper, "was deleted")
 	if e.report.Deletions[0].UID != string(first.UID) || e.report.Node.UID == string(first.UID) {
@@ -49,7 +49,7 @@ func TestReadyMemberWhoseNodeIsBeingDeletedIsNoMember(t *testing.T) {
 	s.must(err)
 	first := s.nodeNamed("w1")
 	s.lingers("w1")
-	s.checks(s.node, 20, keeper)
+	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, keeper) })
 	again := s.argsWithout("--token-file", "/root/deleted")
 
 	t.Log("until the deadline")
@@ -76,11 +76,12 @@ func TestReadyMemberWhoseNodeIsBeingDeletedIsNoMember(t *testing.T) {
 
 // A machine is replaced under its old name. kubeadm adopts the Node as it is, and with it its end.
 func TestNodeThatIsBeingDeletedIsNotMovedInto(t *testing.T) {
-	s := tellLive(t, testbed.NodeOptions{}) // not Ready: kubeadm would not mind it
+	s := tellIn(t, testbed.ControlPlaneOptions{ControllerArgs: []string{"--node-monitor-grace-period=20s"}}, ready()).live()
 	s.fault(59)
 	s.join(s.args("--hold", "0")...).is(0, "Joined")
-	old := s.nodeNamed("w1")
 	s.node.PowerOff()
+	old, err := s.cp.WaitNode(s.ctx, "w1", testbed.Unknown) // dead, so the name is free
+	s.must(err)
 	s.lingers("w1")
 	other := s.twinOf("w1", "other")
 	p := s.start(other, s.args()...)

@@ -17,7 +17,7 @@ func TestKubeletThatWasStoppedIsStarted(t *testing.T) {
 	pod := s.loaded(s.node, "w1")
 	_, err = s.node.Run(s.ctx, "systemctl", "stop", "kubelet")
 	s.must(err)
-	s.checks(s.node, 20, "kubelet")
+	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, "kubelet") })
 	e := s.join(s.argsWithout("--token-file", "/root/deleted")...)
 	pod.lives()
 	s.member(e.is(0, "Recovered").counts(0, 0, 1, 0).says("kubelet"))

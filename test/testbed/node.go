@@ -295,14 +295,14 @@ func (n *Node) SetKubeletFault(f KubeletFault) error {
 }
 
 // ShowKubelet lets the kubelet, from its next start on, see other content at a path than the rest of the machine does: a key
-// that it understands and nobody else. A symlink is followed.
+// that it understands and nobody else. A symlink is followed; where there is nothing at that path nothing is shown.
 func (n *Node) ShowKubelet(path, text string) error {
 	source := filepath.Join(TestbedFolder, "kubelets-"+randomHex(4))
 	if err := os.WriteFile(n.disk(source), []byte(text), 0o600); err != nil {
 		return err
 	}
 	u := n.kubeletUnit()
-	script := "mount --bind " + source + ` "$(readlink -f ` + path + `)" && exec "$@"`
+	script := "[ ! -e " + path + " ] || mount --bind " + source + ` "$(readlink -f ` + path + `)"; exec "$@"`
 	u.Command = append([]string{"unshare", "--mount", "sh", "-c", script, "kubelet"}, u.Command...)
 	return n.setUnit(u)
 }
