@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -38,13 +37,12 @@ func TestCopyOfANeighbourOfTheSameKernelJoinsUnderItsOwnName(t *testing.T) {
 	s := tellLive(t, testbed.NodeOptions{CNI: true, Hostname: "golden"})
 	s.fault(51)
 	s.join(s.args()...).is(0, "Joined")
+	s.reportOften(s.node)
 	before := s.nodeNamed("golden")
 	copied := s.newNode("copy", neighbour(s.node, "copy"))
 	s.clone(s.node, copied)
 	t.Run("check", func(t *testing.T) { s.in(t).checks(copied, 20, "golden") })
-	quiet := s.reports(s.node)
 	e := s.start(copied, s.args()...).end()
-	quiet()
 	s.member(e.is(0, "Joined").counts(1, 1, anyNumber, 0).says("a cloned image", `Node "golden"`))
 	if e.report.Node.Name != "copy" {
 		t.Errorf("joined as %q", e.report.Node.Name)
@@ -56,25 +54,10 @@ func TestCopyOfANeighbourOfTheSameKernelJoinsUnderItsOwnName(t *testing.T) {
 	s.checks(s.node, 0)
 }
 
-// reports makes a machine's kubelet report again and again, until the returned function is called: its network plugin comes
-// and goes.
-func (s *story) reports(n *testbed.Node) (quiet func()) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			for _, change := range []func() error{n.RemoveCNI, n.AddCNI} {
-				_ = change()
-				select {
-				case <-time.After(5 * time.Second):
-				case <-stop:
-					_ = n.AddCNI()
-					return
-				case <-s.ctx.Done():
-					return
-				}
-			}
-		}
-	}()
-	return sync.OnceFunc(func() { close(stop); <-stopped })
+// reportOften makes a machine's kubelet report every 10 s; by default it is every 5 minutes, where nothing changes.
+func (s *story) reportOften(n *testbed.Node) {
+	s.Helper()
+	s.rewrite(n, "/var/lib/kubelet/config.yaml", "nodeStatusReportFrequency: 0s", "nodeStatusReportFrequency: 5s")
+	s.must(n.StopUnit("kubelet"))
+	s.must(n.StartUnit("kubelet"))
 }

@@ -32,7 +32,7 @@ func TestMemberWhoseNodeIsRefusedKeepsItsPodsUntilItIsLetIn(t *testing.T) {
 	pod := s.loaded(s.node, "w1")
 	s.must(s.cp.RefuseNodes(s.ctx))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
-	p := s.start(s.node, s.args()...)
+	p := s.start(s.node, s.args("--hold", "5s")...) // it is not Ready for another 80 s: the kubelet has backed off
 	p.waits(75 * time.Second)
 	s.must(s.cp.AllowNodes(s.ctx))
 	e := p.end()
