@@ -32,3 +32,21 @@ func TestKubeletThatWasStoppedIsStarted(t *testing.T) {
 	pod.lives()
 	e.is(7, "JoinFailed").counts(0, 0, 0, 0).says("Job for kubelet.service failed").within(30 * time.Second)
 }
+
+// Between two of its starts there is a Node that is Ready, and nobody who would keep it so.
+func TestKubeletInACrashLoopUnderAReadyNodeIsNoMember(t *testing.T) {
+	s := tellLive(t, ready())
+	s.fault(60)
+	s.join(s.args()...).is(0, "Joined")
+	_, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
+	s.must(err)
+	pod := s.loaded(s.node, "w1")
+	s.must(s.node.SetKubeletArgs("--no-such-flag"))
+	s.must(s.node.StopUnit("kubelet"))
+	s.must(s.node.StartUnit("kubelet"))
+	s.sleep(2 * time.Second)
+	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, "kubelet") })
+	e := s.join(s.args("--timeout", "100s")...)
+	pod.lives()
+	e.is(3, "HostUnfit").counts(0, 0, anyNumber, 0).says("unknown flag: --no-such-flag").within(75 * time.Second)
+}

@@ -61,5 +61,5 @@ var faults = []string{
 	"Admission refuses the Node of a machine with pods",
 	"Node of a member held up by a finalizer while it is deleted",
 	"Node of a replaced machine held up by a finalizer while it is deleted",
-	"Kubelet of a member stopped",
+	"Kubelet of a member stopped, or in a crash loop",
 }
