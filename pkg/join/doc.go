@@ -1,23 +1,28 @@
 // Package join gets this machine into a Kubernetes cluster with `kubeadm join`
 // and makes sure that it is in, and stays in.
 //
-// # The story of an attempt
+// # The story of a run
 //
-// [Run] begins by looking: if the kubelet has credentials of this cluster, the
-// API server is asked for our Node with them. A Node that is ours is held, and
-// that is all; it takes no token and touches nothing. One that is gone, or
-// whose kubelet is silent, gets its kubelet restarted, for a kubelet registers
-// once in its life and never again.
+// [Run] looks, has the judge (package judge, below this one) say the one next
+// thing to do, and does it, until the run ends. Its rows are the story, in order:
 //
-// Without credentials the cluster is discovered: the API server is waited for,
-// proves itself by the pinned CA or the token's signature, and is shown the
-// token. A certificate request of ours that is pending is waited for, and so is
-// a stale Node of our name; another machine's live one ends the run. Then the
-// attempt proper begins: `kubeadm reset`, if there are leftovers and the
-// evidence allows it; `kubeadm join`, with its configuration in a file that
-// lives in memory; and verification, from the moment the kubelet's certificate
-// appears, because a Node can come and go before kubeadm returns. What kubeadm
-// says is heard; what the API server says is believed.
+// A control-plane host is refused. If the kubelet has credentials of this
+// cluster, the API server is asked for our Node with them. A Node that is ours,
+// and whose kubelet runs, is held, and that is all; it takes no token and touches
+// nothing. One that is gone, or whose kubelet is silent or stopped, gets its
+// kubelet restarted, for a kubelet registers once in its life and never again.
+//
+// Without credentials the disks that are mounted late are waited for, and
+// somebody else's kubeadm; then the cluster is discovered: the API server is
+// waited for, proves itself by the pinned CA or the token's signature, and is
+// shown the token. A certificate request of ours that is pending is waited for,
+// and so is a Node of our name that is stale or being deleted; another machine's
+// live one ends the run. `kubeadm reset` comes next if something is left that
+// hinders a join and the evidence allows it, and then `kubeadm join`, with its
+// configuration in a file that lives in memory. From the moment the kubelet's
+// certificate appears the Node is watched, because it can come and go before
+// kubeadm returns. What kubeadm says is heard; what the API server says is
+// believed.
 //
 // Once the Node is at the wanted [Level] it is held: watched, under one UID,
 // for [Config].Hold. A deletion is counted by UID and answered by a kubelet
@@ -25,13 +30,47 @@
 // until the Node has held, nothing but a person can help, or the deadline has
 // passed.
 //
+// # The rules
+//
+//  1. Success is observed: the API server's answer counts, asked for at the very
+//     end, together with a kubelet that runs. Doubt is never success.
+//  2. Reset needs evidence. It kills every pod here and deletes other people's
+//     files. None while our certificate request is pending and its key lives,
+//     while a kubelet runs and does not fail, beside somebody else's kubeadm, or
+//     for what a person must mend. Only if (a) no kubelet credentials exist, which
+//     is not the same as: they could not be read, or are not understood; or (b)
+//     the Node stayed away for 60 s after a kubelet restart and the kubelet ran
+//     all the while, once a run; or (c) the API server refused the kubelet for 90 s
+//     while it took the token, and the certificate has expired by its clock; or (d)
+//     the credentials are those of another machine's Node, whose heartbeat moves
+//     while our kubelet is stopped. For (b) to (d) the kubelet is stopped first,
+//     all is looked at again, and it is started if that says otherwise.
+//  3. A healthy member is never touched, except by --reset=always.
+//  4. A host that is not ours to reset is refused: a control plane, also one under
+//     repair, with no override; another cluster's member, a healthy member under
+//     another name, files that a reset would delete: only --reset=always goes on.
+//  5. A stale Node of our own is waited out.
+//  6. Another machine's live Node is never taken over. A heartbeat that moves is
+//     life; a Ready that merely stays True is not.
+//  7. A deletion is counted by UID, gone-and-back between two looks included; more
+//     than --max-deletions end the run, and who deletes is named.
+//  8. A CA that does not match the pin stops everything at once. The token goes
+//     only over TLS that pin, discovery file or signature has proven.
+//  9. Every wait and every child has a deadline and a polite stop.
+//  10. Secrets live in one 0600 file in memory, for as long as they are needed.
+//  11. The token is read again for every attempt and after each refusal.
+//  12. Only one nodejoin at a time.
+//  13. The first and the last error are both kept, and the logs' ends with them.
+//  14. The library tells, by events ([Config].Observe); the program prints.
+//  15. kubeadm join and kubeadm reset are run whole.
+//  16. A restart command that fails is never a step towards a reset.
+//  17. What time does not cure ends soon, with the remedy.
+//
 // # Words
 //
-// Our Node is the one whose status carries this boot's ID and whose condition
-// Ready is not Unknown. Evidence is an answer from an API server whose
-// certificate chains to the CA that we trust; silence, a lone 401 or a load
-// balancer's 404 are evidence of nothing.
-//
-// The package tells what happens by events ([Config].Observe) and prints
-// nothing.
+// Our Node is the one whose status carries this boot's ID, and no other machine
+// ID than ours, and whose condition Ready is not Unknown. Evidence is an answer
+// from an API server whose certificate chains to the CA that we trust; silence, a
+// lone 401 or a load balancer's 404 are evidence of nothing. What could not be
+// found out is not known, and not known is never taken for no.
 package join

@@ -22,12 +22,12 @@ type eyes struct {
 	inFlight judge.Topic
 	asking   sync.WaitGroup
 
-	creds    *cluster.Credentials // that loaded last
-	watch    <-chan cluster.Sighting
-	unwatch  context.CancelFunc
-	proven   cluster.Credentials // server and CA that the token was last shown to
-	probe    cluster.Probe       // with which they were proven
-	removing bool                // bootstrap-kubelet.conf, left by a join that was killed, was taken away
+	creds   *cluster.Credentials // that loaded last
+	watch   <-chan cluster.Sighting
+	unwatch context.CancelFunc
+	proven  cluster.Credentials // server and CA that the token was last shown to
+	probe   cluster.Probe       // with which they were proven
+	swept   bool                // bootstrap-kubelet.conf, left by a join that was killed, was taken away
 }
 
 // answer to one question; apply puts it among the facts.
@@ -273,10 +273,10 @@ func (r *run) follow(ctx context.Context) {
 // sweep takes away a bootstrap-kubelet.conf that was left by a join that was
 // killed; kubeadm itself keeps it no longer than that.
 func (r *run) sweep() {
-	if r.DryRun || r.eyes.removing || r.running.back != nil {
+	if r.DryRun || r.eyes.swept || r.running.back != nil {
 		return
 	}
-	r.eyes.removing = true
+	r.eyes.swept = true
 	if err := r.w.RemoveBootstrapConf(); err != nil {
 		r.tell.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
 	}

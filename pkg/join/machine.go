@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,7 +48,11 @@ type machine struct {
 	fqdn     func() string
 	cluster  *cluster.Discoverer
 
-	credentialsPath atomic.Pointer[string] // by the arguments of the kubelet that runs, or ran last
+	kubelets struct { // what was last seen of them
+		sync.Mutex
+		at   time.Time
+		args host.KubeletArgs
+	}
 
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
 	creds   *cluster.Credentials // that kubelet speaks with
@@ -119,23 +123,37 @@ func (m *machine) close() {
 
 func (m *machine) redact(line string) string { return m.redactor.Redact(line) }
 
+// argsFor is how long the arguments of the kubelet that runs are remembered: the
+// disk is asked for its credentials ten times a second while kubeadm runs.
+const argsFor = time.Second
+
+// kubeletArgs are those of the kubelet that runs, or ran last.
+func (m *machine) kubeletArgs() (host.KubeletArgs, error) {
+	m.kubelets.Lock()
+	defer m.kubelets.Unlock()
+	if time.Since(m.kubelets.at) < argsFor {
+		return m.kubelets.args, nil
+	}
+	processes, err := m.KubeletProcesses()
+	if err != nil {
+		return host.KubeletArgs{}, err
+	}
+	m.kubelets.at = time.Now()
+	for _, p := range processes {
+		m.kubelets.args = p.Args
+	}
+	return m.kubelets.args, nil
+}
+
 // Credentials are read from where the kubelet that runs reads them.
 func (m *machine) Credentials() (*cluster.Credentials, error) {
-	path, nodeName := m.CredentialsPath(), ""
-	processes, err := m.KubeletProcesses()
+	args, err := m.kubeletArgs()
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range processes {
-		if p.Args.Kubeconfig != "" {
-			path = p.Args.Kubeconfig
-			m.credentialsPath.Store(&path)
-		}
-		nodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
-	}
-	creds, err := cluster.LoadKubeletConf(m.Path(path))
+	creds, err := cluster.LoadKubeletConf(m.Path(m.CredentialsPath()))
 	if err == nil && creds.NodeName == "" { // a token is shown in place of a certificate
-		if creds.NodeName = nodeName; nodeName == "" {
+		if creds.NodeName = strings.ToLower(strings.TrimSpace(args.HostnameOverride)); creds.NodeName == "" {
 			creds.NodeName, err = m.NodeName()
 		}
 	}
@@ -143,10 +161,8 @@ func (m *machine) Credentials() (*cluster.Credentials, error) {
 }
 
 func (m *machine) CredentialsPath() string {
-	if path := m.credentialsPath.Load(); path != nil {
-		return *path
-	}
-	return kubeletConf
+	args, _ := m.kubeletArgs()
+	return cmp.Or(args.Kubeconfig, kubeletConf)
 }
 
 func (m *machine) ClusterCA() []byte {
@@ -164,16 +180,11 @@ func (m *machine) MissingMounts() ([]string, error) { return m.Host.MissingMount
 
 // Pods are looked for where the kubelet that runs keeps them.
 func (m *machine) Pods() (int, error) {
-	processes, err := m.KubeletProcesses()
+	args, err := m.kubeletArgs()
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range processes {
-		if p.Args.RootDir != "" {
-			return m.Host.Pods(p.Args.RootDir)
-		}
-	}
-	return m.Host.Pods("")
+	return m.Host.Pods(args.RootDir)
 }
 
 // DiscoveryCA leaves a discovery file at a URL to discover: a member needs no

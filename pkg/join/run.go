@@ -172,6 +172,9 @@ func (r *run) loop(ctx context.Context) (held string, err error) {
 		if !next.Limit.IsZero() {
 			r.tell.limit(next.Limit)
 		}
+		if next.Kind != judge.End && r.facts.Credentials.Value.State == judge.Loaded {
+			r.sweep()
+		}
 		switch {
 		case next.Kind == judge.End && next.Reason == judge.Held:
 			return r.succeed(next), nil

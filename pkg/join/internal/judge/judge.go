@@ -306,7 +306,10 @@ func (v *view) notUnderstood() (Action, bool) {
 	if v.state() != NotUnderstood || v.forced() {
 		return pass()
 	}
-	if v.m.Is == Unheard {
+	switch {
+	case v.nodeName() != v.f.Name.Value.Name: // that it is wanted under that name is a guess
+		return v.refuseUnderstanding()
+	case v.m.Is == Unheard:
 		return v.ask(TokensNode, Verify), true
 	}
 	if a, decided := v.condition(); decided && a.Kind != BackOff {
@@ -319,7 +322,7 @@ func (v *view) notUnderstood() (Action, bool) {
 }
 
 func (v *view) refuseUnderstanding() (Action, bool) {
-	return end(Refusal, "this machine has kubelet credentials that nodejoin cannot use itself, and whether they are a member's is not known",
+	return end(Refusal, fmt.Sprintf("this machine has kubelet credentials of Node %q that nodejoin cannot use itself, and whether they are a member's is not certain", v.nodeName()),
 		"nothing was reset; a nodejoin that understands them can go on, or drain this machine and run nodejoin with --reset=always", v.f.Credentials.Value.Problem)
 }
 

@@ -97,7 +97,7 @@ func (h Heartbeat) take(n Node, at time.Time) Heartbeat {
 func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 	switch t {
 	case OwnNode:
-		return m.takeNode(p, f.Node.Value, f.Node.At)
+		return m.takeNode(p, f.Node)
 	case TokensNode:
 		return m.takeSecond(p, f)
 	case Unit:
@@ -121,9 +121,10 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 // takeNode keeps book of what the kubelet's Node is since when, and of our Nodes
 // by UID: one that was ours and is not there any more was deleted, whether it
 // was seen gone or only another in its place.
-func (m Memory) takeNode(p Policy, s Sighting, at time.Time) Memory {
-	if s.Answer == Present && slices.Contains(m.Deleted[:], s.Node.UID) {
-		return m // late news: a UID never comes back
+func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
+	s, at := f.Value, f.At
+	if f.News && s.Answer == Present && slices.Contains(m.Deleted[:], s.Node.UID) {
+		return m // late news; a UID comes back only with a restored etcd, and who asks is told so
 	}
 	is := conditionOf(p, s)
 	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
@@ -204,7 +205,7 @@ func (p Policy) another(n Node) bool {
 func (m Memory) takeSecond(p Policy, f *Facts) Memory {
 	s, at := f.Second.Value, f.Second.At
 	if f.Credentials.Value.State != Loaded {
-		return m.takeNode(p, s, at)
+		return m.takeNode(p, f.Second)
 	}
 	switch lost := s.Answer == Absent || s.Answer == Present && s.Node.Ready == "Unknown"; {
 	case !lost:
