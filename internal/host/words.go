@@ -34,6 +34,9 @@ func WordsOf(log []string) Words {
 // words are what stands behind err= in the first of the lines.
 func words(lines []string) string {
 	_, said, found := strings.Cut(lines[0], "err=")
+	if !found { // --logging-format=json
+		_, said, found = strings.Cut(lines[0], `"err":`)
+	}
 	switch {
 	case !found:
 		return ""

@@ -102,6 +102,13 @@ func TestClonedImageWithTheSameNameIsRefusedTheName(t *testing.T) {
 	t.Attr("fault", "4")
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.cloneOf("w1")
+		r, err := start()
+		wanted{reason: NameTaken}.check(t, r, err)
+		took(t, r, 0, 30*time.Second) // its Lease is renewed every 10 s
+	})
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.cloneOf("w1")
+		s.leaseless = true
 		s.after(4*time.Minute, s.twinReports)
 		r, err := start()
 		wanted{reason: NameTaken}.check(t, r, err)

@@ -174,7 +174,7 @@ func (m *machine) ClusterCA() []byte {
 }
 
 // kubeletsFolders hold what makes a machine a member, and what its pods need.
-var kubeletsFolders = []string{"/var/lib/kubelet", "/etc/kubernetes", "/var/lib/containerd", "/var/lib/containers"}
+var kubeletsFolders = []string{"/var/lib/kubelet", "/etc/kubernetes", "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker"}
 
 func (m *machine) MissingMounts() ([]string, error) { return m.Host.MissingMounts(kubeletsFolders...) }
 

@@ -37,7 +37,7 @@ type Memory struct {
 	LevelSince time.Time
 	Heartbeat  Heartbeat // of another machine's or boot's Node, by the credentials,
 	Twin       Heartbeat // and of the one that has the name that we are to have
-	Renewed    time.Time // first answer about its Lease since our kubelet was stopped
+	Renewed    time.Time // first answer about its Lease since our kubelet has not run
 
 	// the kubelet
 	PID      int
@@ -225,6 +225,9 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 		m = m.exit(at).exit(at)
 	}
 	m.Exits = k.Exits
+	if k.Running {
+		m.Renewed = time.Time{} // who renews the Lease may be ours
+	}
 	switch {
 	case !k.Running:
 		m.PID, m.ranSince = 0, time.Time{}

@@ -276,10 +276,14 @@ func (v *view) foreign() Action {
 	case another && v.f.Name.Value.End != nil:
 		return *v.f.Name.Value.End
 	case alive && !patient:
-		if v.m.Heartbeat.Moved && node.Name == v.f.Name.Value.Name {
+		if v.otherLives() && node.Name == v.f.Name.Value.Name {
 			return v.nameTaken(node)
 		}
-		return v.notKnownDead(node, v.m.Heartbeat)
+		a := v.notKnownDead(node, v.m.Heartbeat).asking(v, Unit, lookEvery)
+		if k := v.f.Kubelet; v.state() == Loaded && k.Known() && !k.Value.Running && !k.Value.Starting { // who renews it is another
+			a = a.asking(v, Renewal, ProbeSilent)
+		}
+		return a
 	case patient:
 		switch k := v.f.Kubelet; {
 		case v.older(Unit, lookEvery) != 0:
