@@ -125,6 +125,9 @@ func fill(rep *join.Report, began time.Time) {
 	if rep.Deletions == nil {
 		rep.Deletions = []join.Deletion{}
 	}
+	if rep.Because == nil {
+		rep.Because = []string{}
+	}
 	if rep.Warnings == nil {
 		rep.Warnings = []string{}
 	}

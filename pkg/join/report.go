@@ -23,6 +23,8 @@ type Report struct {
 	Message  string  `json:"message"`  // what happened, or what is waited for
 	Hint     string  `json:"hint"`     // what to do next
 
+	Because []string `json:"because"` // what the last act, or the success, rested on
+
 	Node     NodeRef `json:"node"`
 	Endpoint string  `json:"endpoint"`
 
@@ -146,6 +148,7 @@ func (r *Report) clone() Report {
 		c.Attempts[i].Phases = append([]PhaseTime{}, c.Attempts[i].Phases...)
 	}
 	c.Deletions = append([]Deletion{}, r.Deletions...)
+	c.Because = append([]string{}, r.Because...)
 	c.Warnings = append([]string{}, r.Warnings...)
 	c.LogTail.Kubeadm = append([]string{}, r.LogTail.Kubeadm...)
 	c.LogTail.Kubelet = append([]string{}, r.LogTail.Kubelet...)

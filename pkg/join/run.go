@@ -175,6 +175,9 @@ func (r *run) loop(ctx context.Context) (held string, err error) {
 		if next.Kind != judge.End && r.facts.Credentials.Value.State == judge.Loaded {
 			r.sweep()
 		}
+		if next.Because != 0 {
+			r.tell.report.Because = next.Because.Names()
+		}
 		switch {
 		case next.Kind == judge.End && next.Reason == judge.Held:
 			return r.succeed(next), nil

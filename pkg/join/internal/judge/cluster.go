@@ -248,14 +248,4 @@ func (v *view) nodeOfOurName() (Action, bool) {
 	return again(v.notKnownDead(node, v.m.Twin))
 }
 
-// Inherits says which taints that stay a dead Node has.
-func Inherits(taints []string) (stay []string) {
-	for _, t := range taints {
-		if !strings.HasPrefix(t, "node.kubernetes.io/") {
-			stay = append(stay, t)
-		}
-	}
-	return stay
-}
-
 func sameID(a, b string) bool { return strings.EqualFold(a, b) }

@@ -52,6 +52,23 @@ const (
 	Renewal                       // Facts.Lease
 )
 
+// topicNames are what the topics are for a person, in their order.
+var topicNames = []string{
+	"the files of earlier joins", "mounts, pods and other kubeadms here", "the kubelet's credentials", "the kubelet", "kubeadm and kubelet as programs",
+	"our Node's name", "the endpoint's certificate", "the cluster as the token sees it", "our certificate request", "our Node as the kubelet's credentials see it",
+	"the kubelet's Node as the token sees it", "that Node's Lease",
+}
+
+// Names are those of the topics, for a person.
+func (t Topic) Names() (names []string) {
+	for i, name := range topicNames {
+		if t&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // local topics are cheap to find out, and any act may change them.
 const local = Files | Company | Kubeconfig | Unit
 
@@ -249,7 +266,6 @@ type Policy struct {
 	Named        bool // the user gave our Node's name
 	TokenFixed   bool // its source has no other one
 	AsksEndpoint bool // nothing but the endpoint's own certificate tells whose the credentials are
-	MayWaitName  bool
 
 	BootID, MachineID, SystemUUID string
 	Endpoint                      string // as a person knows it
