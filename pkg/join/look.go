@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -205,94 +204,6 @@ func (r *run) company() (judge.Machine, error) {
 		here.Kubeadm = fmt.Sprintf("kubeadm %s (process %d)", k.Command, k.PID)
 	}
 	return here, nil
-}
-
-// credentials takes in what the kubelet's files hold now.
-func (r *run) credentials(asked question, creds *cluster.Credentials, err error) {
-	f := judge.Fact[judge.Credentials]{Acts: asked.acts, Asked: asked.at, At: time.Now()}
-	c := &f.Value
-	c.Path, c.Generation = r.w.CredentialsPath(), r.facts.Credentials.Value.Generation
-	var other *cluster.NotUnderstoodError
-	switch {
-	case err == nil:
-		c.State, c.NodeName, c.Server, c.NotAfter = judge.Loaded, creds.NodeName, creds.Server, creds.NotAfter
-		c.CA, _ = cluster.CAHashes(creds.CA)
-		c.OtherCA, f.Err = r.otherCA(creds.CA)
-	case errors.Is(err, fs.ErrNotExist):
-		c.State, c.Problem = judge.NotThere, err
-	case errors.Is(err, cluster.ErrUnusable):
-		c.State, c.Problem = judge.Unusable, err
-	case errors.As(err, &other):
-		c.State, c.Problem, c.NodeName = judge.NotUnderstood, err, other.NodeName
-	default:
-		f.Err = err
-	}
-	before := r.facts.Credentials
-	r.facts.Credentials = f
-	r.watchWith(creds, before)
-}
-
-// watchWith follows our Node with the credentials that there are now.
-func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Credentials]) {
-	is, was := r.facts.Credentials.Value, before.Value
-	same := r.facts.Credentials.Known() && is.State == was.State && is.NodeName == was.NodeName && is.Server == was.Server && is.NotAfter.Equal(was.NotAfter)
-	if !r.facts.Credentials.Known() || same && !before.At.IsZero() {
-		return
-	}
-	r.facts.Credentials.Value.Generation++
-	r.facts.Node, r.facts.Second, r.facts.Endpoint, r.facts.Lease = judge.Fact[judge.Sighting]{}, judge.Fact[judge.Sighting]{}, judge.Fact[bool]{}, judge.Fact[time.Time]{}
-	if is.State != was.State || is.NodeName != was.NodeName {
-		r.memory = r.memory.Blind(time.Now())
-	}
-	if r.eyes.unwatch != nil {
-		r.eyes.unwatch()
-	}
-	r.eyes.watch, r.eyes.unwatch, r.eyes.creds = nil, nil, nil
-	if is.State != judge.Loaded {
-		return
-	}
-	if r.tell.report.Node.Name == "" { // whatever a join would call it
-		r.tell.report.Node.Name = r.redact(is.NodeName)
-	}
-	if !before.At.IsZero() { // its kubelet has just got them
-		r.memory.Newborn = time.Now()
-	}
-	r.memory.Denial, r.memory.DenialTold = "", ""
-	r.eyes.creds = creds
-}
-
-// follow keeps a watch on our Node while there are credentials to do so with.
-func (r *run) follow(ctx context.Context) {
-	if r.eyes.creds == nil || r.eyes.watch != nil || r.policy.Reset == judge.ResetAlways && !r.memory.ForcedDone {
-		return
-	}
-	ctx, r.eyes.unwatch = context.WithCancel(ctx)
-	r.eyes.watch = r.w.Watch(ctx, r.eyes.creds)
-}
-
-// sweep takes away a bootstrap-kubelet.conf that was left by a join that was
-// killed; kubeadm itself keeps it no longer than that.
-func (r *run) sweep() {
-	if r.DryRun || r.eyes.swept || r.running.back != nil {
-		return
-	}
-	r.eyes.swept = true
-	if err := r.w.RemoveBootstrapConf(); err != nil {
-		r.tell.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
-	}
-}
-
-// otherCA says why a CA is not that of the cluster that is to be joined.
-func (r *run) otherCA(ca []byte) (string, error) {
-	switch fileCA, err := r.w.DiscoveryCA(); {
-	case len(r.CACertHashes) > 0 && !cluster.MatchesPins(ca, r.CACertHashes):
-		return "its CA is not the pinned one", nil
-	case err != nil:
-		return "", usage(fmt.Errorf("--discovery-file: %w", err))
-	case fileCA != nil && !cluster.SameCA(ca, fileCA):
-		return "its CA is not the discovery file's", nil
-	}
-	return "", nil
 }
 
 // kubelet is its service and, whoever started it, its process. What it said is
