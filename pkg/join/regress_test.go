@@ -2,15 +2,8 @@ package join
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -478,7 +471,7 @@ func (w lateWorld) Watch(ctx context.Context, c *cluster.Credentials) <-chan clu
 			case <-ctx.Done():
 			}
 		}
-		a := w.see()
+		a := w.see("w1")
 		send(a)
 		<-time.After(5 * time.Second)
 		send(cluster.Sighting{Answer: cluster.Absent})
@@ -507,13 +500,6 @@ func TestEndpointOfAReportIsFreeOfSecrets(t *testing.T) {
 	if r.Endpoint == simToken {
 		t.Error("token in the report's endpoint")
 	}
-}
-
-func newCA() []byte {
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "other"}, IsCA: true, BasicConstraintsValid: true}
-	der, _ := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func TestSignalDuringResetStartsNoJoin(t *testing.T) {

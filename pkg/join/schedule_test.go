@@ -3,7 +3,6 @@ package join
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,9 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
-	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
 // A schedule is how the world begins and what happens to it, when. Whatever it
@@ -30,6 +27,8 @@ type schedule struct {
 	ready   bool
 	tainted bool
 	follows bool // the token's source follows the cluster
+	slow    bool // and takes its time
+	renamed bool // --hostname-override
 	faults  []fault
 }
 
@@ -41,191 +40,12 @@ type fault struct {
 // String tells the schedule as a story.
 func (s schedule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  it begins with: %s; network plugin: %t; cloud's taint: %t; the token's source follows it: %t\n  nodejoin join --until %s --hold %s --timeout %s --reset %s\n",
-		s.begins, s.ready, s.tainted, s.follows, s.until, s.hold, s.timeout, s.reset)
+	fmt.Fprintf(&b, "\n  it begins with: %s; network plugin: %t; cloud's taint: %t; the token's source follows it: %t, and is slow: %t; --hostname-override: %t\n  nodejoin join --until %s --hold %s --timeout %s --reset %s\n",
+		s.begins, s.ready, s.tainted, s.follows, s.slow, s.renamed, s.until, s.hold, s.timeout, s.reset)
 	for _, f := range s.faults {
 		fmt.Fprintf(&b, "  %6.1f s: %s\n", f.at.Seconds(), f.what)
 	}
 	return b.String()
-}
-
-var beginnings = map[string]func(*sim){
-	"a clean host":                        func(*sim) {},
-	"a member":                            func(s *sim) { s.joined() },
-	"a silent server":                     func(s *sim) { s.down = true },
-	"leftovers":                           func(s *sim) { s.disk = host.Disk{Leftovers: []string{"/etc/kubernetes/pki/ca.crt"}} },
-	"a deleted Node":                      func(s *sim) { s.joined(); s.node = nil },
-	"a dead kubelet":                      func(s *sim) { s.joined(); s.running = false; s.node.Ready = "Unknown" },
-	"a rebooted host":                     func(s *sim) { s.joined(); s.node.BootID = "boot-before"; s.startKubelet() },
-	"a stale Node":                        func(s *sim) { s.addNode(simBoot); s.stopKubelet() },
-	"a live twin":                         func(s *sim) { s.addNode("boot-of-another") },
-	"a dead twin":                         func(s *sim) { s.addNode("boot-of-another"); s.node.Ready = "Unknown" },
-	"lost credentials of a living member": func(s *sim) { s.joined(); s.creds = nil },
-	"a kubeadm on a cold disk":            func(s *sim) { s.fitTakes = 20 * time.Second },
-	"a kubeadm that fails":                func(s *sim) { s.join = failingJoin },
-	"a Node that does not come back":      func(s *sim) { s.joined(); s.node, s.policy = nil, true },
-	"a refused kubelet without a Node":    func(s *sim) { s.joined(); s.node, s.refuses = nil, true },
-	"another cluster's member":            func(s *sim) { s.joined(); s.stranger = true },
-	"a certificate request": func(s *sim) {
-		s.disk, s.running = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}, true
-		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
-	},
-}
-
-var faults = map[string]func(*sim){
-	"the API server falls silent":              func(s *sim) { s.down = true },
-	"the API server answers again":             func(s *sim) { s.down = false },
-	"somebody deletes the Node":                func(s *sim) { s.node = nil },
-	"the Node is deleted and made again":       func(s *sim) { s.again() },
-	"the kubelet is refused (401)":             func(s *sim) { s.refuses = true },
-	"the kubelet is taken again":               func(s *sim) { s.refuses = false },
-	"a policy refuses Nodes":                   func(s *sim) { s.policy = true },
-	"the policy is lifted":                     func(s *sim) { s.policy = false },
-	"the kubelet dies":                         func(s *sim) { s.stopKubelet() },
-	"the kubelet is started by somebody":       func(s *sim) { s.startKubelet() },
-	"the network plugin comes":                 func(s *sim) { s.setReady(true) },
-	"the network plugin goes":                  func(s *sim) { s.setReady(false) },
-	"restarting the kubelet fails from now on": func(s *sim) { s.restart = errors.New("job failed") },
-	"restarting the kubelet works from now on": func(s *sim) { s.restart = nil },
-	"the token is refused":                     func(s *sim) { s.verdict = cluster.Probe{Verdict: cluster.Rejected, Err: errors.New("401")} },
-	"cluster-info is not signed":               func(s *sim) { s.verdict = cluster.Probe{Verdict: cluster.Unsigned, Err: errors.New("unsigned")} },
-	"token and signature are good again":       func(s *sim) { s.verdict = cluster.Probe{} },
-	"kubeadm join fails from now on":           func(s *sim) { s.join = failingJoin },
-	"kubeadm join hangs from now on":           func(s *sim) { s.join = hangingJoin },
-	"kubeadm join works from now on":           func(s *sim) { s.join = nil },
-	"kubeadm reset leaves files from now on":   func(s *sim) { s.resetFail = func() error { return nil } },
-	"kubeadm reset works from now on":          func(s *sim) { s.resetFail = nil },
-	"another machine's kubelet reports":        func(s *sim) { s.twinReports() },
-	"a certificate request is pending":         func(s *sim) { s.request = &cluster.Request{Name: "csr-1", Pending: true} },
-	"no certificate request is pending":        func(s *sim) { s.request = nil },
-	"a signal comes":                           func(s *sim) { s.interrupted = time.Now(); s.interrupt() },
-
-	"the API server freezes":                     func(s *sim) { s.frozen = true },
-	"the API server thaws":                       func(s *sim) { s.frozen = false },
-	"restarting the kubelet hangs from now on":   func(s *sim) { s.hang("restart", true) },
-	"restarting the kubelet ends from now on":    func(s *sim) { s.hang("restart", false) },
-	"kubeadm reset hangs from now on":            func(s *sim) { s.hang("reset", true) },
-	"kubeadm reset ends from now on":             func(s *sim) { s.hang("reset", false) },
-	"kubeadm join is killed half-way":            func(s *sim) { s.join = s.killedJoin },
-	"kubeadm join fails though the kubelet runs": func(s *sim) { s.join = s.unsureJoin },
-	"the token is rotated":                       func(s *sim) { s.secret = "fedcba.0123456789abcdef" },
-	"the old token is taken again":               func(s *sim) { s.secret = "" },
-	"requests are not approved from now on":      func(s *sim) { s.manual = true },
-	"requests are approved from now on":          func(s *sim) { s.manual = false; s.approve() },
-	"our certificate request is denied":          func(s *sim) { s.deny() },
-	"another machine takes our name":             func(s *sim) { s.twinComes() },
-	"the other machine dies":                     func(s *sim) { s.twinDies() },
-	"the cloud controller accepts our Node":      func(s *sim) { s.accept() },
-	"kubelet.conf is torn":                       func(s *sim) { s.creds = nil },
-	"kubelet.conf is whole again":                func(s *sim) { s.mend() },
-	"somebody resets by hand":                    func(s *sim) { s.wipe() },
-	"somebody joins by hand":                     func(s *sim) { s.joinByHand() },
-	"another cluster answers":                    func(s *sim) { s.stranger = true },
-	"our cluster answers":                        func(s *sim) { s.stranger = false },
-}
-
-func (s *sim) hang(what string, hangs bool) {
-	if s.hangs == nil {
-		s.hangs = map[string]bool{}
-	}
-	s.hangs[what] = hangs
-}
-
-// killedJoin: the kubelet has not got its configuration yet.
-func (s *sim) killedJoin(context.Context) error {
-	s.change(func() {
-		s.disk.Leftovers = []string{"/etc/kubernetes/pki/ca.crt"}
-		s.disk.BootstrapConf = true
-	})
-	return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: errors.New("signal: killed")}
-}
-
-func (s *sim) unsureJoin(ctx context.Context) error {
-	s.change(func() {
-		if len(s.disk.Leftovers) == 0 {
-			s.kubeletJoins()
-		}
-	})
-	return failingJoin(ctx)
-}
-
-func (s *sim) approve() {
-	switch {
-	case s.request == nil || !s.request.Pending:
-	case s.running && s.request.Own && s.creds == nil: // the kubelet fetches the certificate
-		s.kubeletJoins()
-	default:
-		s.request.Pending = false
-	}
-}
-
-func (s *sim) deny() {
-	if s.request != nil && s.request.Pending {
-		s.request.Pending, s.request.Denied = false, true
-	}
-}
-
-// twinComes: two kubelets that fight for one Node are another story.
-func (s *sim) twinComes() {
-	switch {
-	case s.node == nil:
-		s.addNode("boot-of-another")
-	case !s.running:
-		s.node.BootID, s.node.Heartbeat, s.node.Ready = "boot-of-another", time.Now(), "True"
-	}
-}
-
-func (s *sim) twinDies() {
-	if s.node != nil && s.node.BootID != simBoot {
-		s.node.Ready = "Unknown"
-	}
-}
-
-func (s *sim) accept() {
-	s.tainted = false
-	if s.node != nil {
-		s.node.Uninitialized = false
-	}
-}
-
-func (s *sim) mend() {
-	if s.disk.KubeletConf && s.request == nil {
-		s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: "w1"}
-	}
-}
-
-func (s *sim) joinByHand() {
-	if len(s.disk.Leftovers) == 0 && s.kubeadms == 0 {
-		s.kubeletJoins()
-	}
-}
-
-func failingJoin(context.Context) error {
-	return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Tail: []string{"it failed"}}
-}
-
-func hangingJoin(ctx context.Context) error {
-	<-ctx.Done()
-	return context.Cause(ctx)
-}
-
-func (s *sim) again() {
-	if s.ours() && s.running {
-		s.addNode(simBoot)
-	}
-}
-
-func (s *sim) setReady(ready bool) {
-	s.ready = ready
-	if s.node != nil && s.node.Ready != "Unknown" && s.running {
-		s.node.Ready = map[bool]string{true: "True", false: "False"}[ready]
-	}
-}
-
-func (s *sim) twinReports() {
-	if s.node != nil && s.node.BootID != simBoot {
-		s.node.Heartbeat = time.Now()
-	}
 }
 
 // keys are in one order: rapid replays a seed only if the choice is the same each time.
@@ -242,6 +62,8 @@ func schedules() *rapid.Generator[schedule] {
 			ready:   rapid.Bool().Draw(t, "ready"),
 			tainted: rapid.Bool().Draw(t, "tainted"),
 			follows: rapid.Bool().Draw(t, "follows"),
+			slow:    rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "slow"),
+			renamed: rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "renamed"),
 		}
 		at := time.Duration(0)
 		for range rapid.IntRange(0, 12).Draw(t, "faults") {
@@ -268,7 +90,17 @@ func TestPromisesHoldWhateverHappens(t *testing.T) {
 // play runs a schedule and returns the promises that were broken.
 func (sc schedule) play(t *testing.T) (broken []string) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sim{t: t, unit: host.Unit{Active: true}, ready: sc.ready, tainted: sc.tainted}
+		s := &sim{t: t, unit: host.Unit{Active: true}}
+		s.ready, s.tainted = sc.ready, sc.tainted
+		if sc.renamed {
+			s.override = "w1x"
+		}
+		if sc.slow {
+			s.slow = 26 * time.Second
+		}
+		over := make(chan struct{})
+		defer close(over)
+		s.live(over)
 		s.broken = func(what string) { broken = append(broken, what) }
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -323,6 +155,7 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 	promise(took <= sc.timeout+grace, "it took %s", took)
 	promise(s.interrupted.IsZero() || time.Since(s.interrupted) <= grace, "it went on for %s after the signal", time.Since(s.interrupted))
 	promise(s.kubeadms == 0, "%d kubeadm left behind", s.kubeadms)
+	promise(s.stopped.IsZero(), "the kubelet is left stopped")
 	promise(r.Result != nil && (*r.Result == Success) == (err == nil), "error %v, but the report says %v", err, r.Result)
 	promise(r.FinishedAt != nil && r.Phase == Done, "the report is not finished")
 	promise(r.Counts.Deletions == len(r.Deletions), "%d deletions counted, %d listed", r.Counts.Deletions, len(r.Deletions))
@@ -347,7 +180,7 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 	for _, d := range r.Deletions {
 		promise(!deleted[d.UID], "Node %s is counted as deleted twice", d.UID)
 		deleted[d.UID] = true
-		promise(s.node == nil || s.node.UID != d.UID, "Node %s is there and counted as deleted", d.UID)
+		promise(s.node == nil || s.node.UID != d.UID || s.back == d.UID, "Node %s is there and counted as deleted", d.UID)
 		promise(s.seen[d.UID], "Node %s was never seen and is counted as deleted", d.UID)
 	}
 	for uid := range s.missed {
@@ -358,6 +191,7 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 	}
 }
 
+// keepSuccess: a success is true of the world as it is.
 func (s *sim) keepSuccess(sc schedule, r Report, promise func(bool, string, ...any)) {
 	if s.node == nil {
 		promise(false, "success without a Node")
@@ -365,7 +199,10 @@ func (s *sim) keepSuccess(sc schedule, r Report, promise func(bool, string, ...a
 	}
 	n := s.node
 	promise(n.UID == r.Node.UID, "success with Node %s, reported %s", n.UID, r.Node.UID)
-	promise(n.BootID == simBoot && n.Ready != "Unknown", "success with %+v", *n)
+	promise(s.ours() && n.Ready != "Unknown", "success with another machine's or a dead Node: %+v", *n)
+	promise(n.DeletedAt.IsZero(), "success with a Node that is being deleted")
+	promise(s.running || lasted(s.last.ended) <= unseen, "success without a kubelet that runs")
+	promise(!s.crashing() || lasted(s.exits[len(s.exits)-1]) <= unseen, "success with a kubelet in a crash loop")
 	since, reached := s.level[sc.until]
 	promise(reached && !since.IsZero(), "success, not %s: %+v", sc.until, *n)
 	promise(!s.down && !s.frozen && !s.refuses, "success without an answer")
@@ -386,6 +223,7 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 		JoinFailed:    late,
 		TokenRejected: s.rejects,
 		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second), // a request may be on its way
+		HostUnfit:     s.unfit,
 		Refused:       sc.reset == ResetNever || s.refusable,
 	}
 	promise(fits[r.Reason], "the reason is %s: %s", r.Reason, r.Message)

@@ -1,0 +1,129 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
+)
+
+func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) error {
+	s.mu.Lock()
+	s.do("join")
+	s.mayJoin(ctx)
+	s.kubeadms++
+	s.shown = "" // what was before a reset, by whomever, is over
+	leftovers, custom := len(s.disk.Leftovers), s.join
+	taken := s.node != nil && s.node.Name == s.name() && s.node.Ready == "True"
+	s.mu.Unlock()
+	defer s.change(func() { s.kubeadms-- })
+	failure := func(err error) error { return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Err: err} }
+	switch {
+	case custom != nil:
+		return custom(ctx)
+	case leftovers > 0:
+		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Checks: []kubeadm.Check{{Name: "FileAvailable--etc-kubernetes-kubelet.conf"}}}
+	case taken:
+		return failure(errors.New("a Node already exists"))
+	}
+	if err := wait(ctx, 650*time.Millisecond); err != nil {
+		return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: err}
+	}
+	var err error
+	for s.silent() {
+		if err := wait(ctx, 5*time.Second); err != nil {
+			return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: err}
+		}
+	}
+	s.change(func() {
+		switch {
+		case s.verdict.Err != nil || !s.takes(token):
+			err = failure(errors.New("the API server does not take the token"))
+		case s.manual:
+			s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+			s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
+			s.called = s.name()
+			s.startKubelet()
+		default:
+			s.kubeletJoins()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for range 240 { // kubeadm's own patience with the kubelet's certificate
+		if _, err := s.Credentials(); err == nil {
+			return wait(ctx, 800*time.Millisecond)
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return failure(err)
+		}
+	}
+	return failure(errors.New("timed out waiting for the TLS bootstrap"))
+}
+
+// kubeletJoins is what comes of kubeadm join, in the end.
+func (s *sim) kubeletJoins() {
+	s.called = s.name()
+	if s.node != nil && s.node.Name != s.kubeletName() { // an original's: one sim shows one Node
+		s.node = nil
+	}
+	s.disk.KubeletConf = true
+	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
+	s.creds, s.torn = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName()}, nil
+	s.request, s.unit.Failing, s.homemade = nil, false, true
+	s.startKubelet()
+}
+
+// Reset takes a second to stop the kubelet, and one more to empty the disk.
+func (s *sim) Reset(ctx context.Context) error {
+	var instead func() error
+	s.change(func() {
+		s.do("reset")
+		s.mayTouch(ctx, "a reset")
+		if err := s.harm(); err != nil {
+			s.breaks(err.Error())
+		}
+		s.kubeadms++
+		s.stopped = time.Time{}
+		instead = s.resetFail
+		if s.hangs["reset"] {
+			instead = func() error { <-ctx.Done(); return context.Cause(ctx) }
+		}
+	})
+	defer s.change(func() { s.kubeadms-- })
+	if instead != nil {
+		return instead()
+	}
+	if err := wait(ctx, time.Second); err != nil {
+		return err
+	}
+	s.change(s.stopKubelet)
+	if err := wait(ctx, time.Second); err != nil {
+		return err
+	}
+	s.change(func() { s.wipe(); s.always = false })
+	return nil
+}
+
+// wipe is what comes of kubeadm reset, in the end.
+func (s *sim) wipe() {
+	s.disk = host.Disk{}
+	s.creds, s.shown, s.torn, s.pods, s.homemade = nil, "", nil, 0, false
+	if s.request != nil {
+		s.request.Own = false // the key is gone
+	}
+	s.stopKubelet()
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

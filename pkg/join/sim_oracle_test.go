@@ -1,0 +1,298 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
+)
+
+// unseen is for how long the world may have been another one without nodejoin's having to know.
+const unseen = judge.FreshFor + 100*time.Millisecond
+
+// simOracle is what the promises are checked against: the world's own history.
+type simOracle struct {
+	broken       func(string)    // a promise was broken
+	overridden   bool            // --reset=always
+	always       bool            // --reset=always has not been done
+	seen         map[string]bool // ours, by UID, that nodejoin was shown
+	shown        string          // the last of them
+	missed       map[string]bool // shown, then shown to be gone
+	back         string          // the UID of a Node that is there again
+	gone         blinking        // there is no Node, and an API server to say so
+	refusedSince time.Time       // since when it says 401 to the kubelet,
+	lost         blinking        // and, when asked with the token, that our Node is gone or dead
+	level        map[Level]time.Time
+	levelUID     string
+	refusable    bool // there was something to refuse
+	unfit        bool // there was something for a person to mend
+	rejects      bool // a token was not taken
+	twin         blinking
+	last         process   // the kubelet's that has ended
+	unmounted    time.Time // since when a mount is missing,
+	company      time.Time // somebody else's kubeadm is at work,
+	governs      time.Time // and this is a control plane
+}
+
+// process of a kubelet, in hindsight.
+type process struct {
+	born, ended time.Time
+	byUs        bool // nodejoin stopped it
+	said        bool // why it could not register
+	held        *cluster.Credentials
+}
+
+// end of the kubelet's process, if there is one.
+func (s *sim) end(byUs bool) {
+	if s.running {
+		s.last = process{born: s.born, ended: time.Now(), byUs: byUs, said: s.policy || s.words.Unregistered != "", held: s.held}
+	}
+	s.running, s.waiting = false, false
+	s.life++
+}
+
+// blinking is something that nodejoin looks at only now and then: what it is
+// for less than forgiven between two looks, it does not notice.
+type blinking struct{ since, until time.Time }
+
+func (b *blinking) note(holds bool, forgiven time.Duration) {
+	now := time.Now()
+	switch {
+	case !holds && b.until.IsZero():
+		b.until = now
+	case holds && (b.since.IsZero() || !b.until.IsZero() && now.Sub(b.until) > forgiven):
+		*b = blinking{since: now}
+	case holds:
+		b.until = time.Time{}
+	}
+}
+
+// simulate runs a story in a bubble of virtual time.
+func simulate(t *testing.T, change func(*Config), story func(s *sim, start func() (Report, error))) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{t: t, unit: host.Unit{Active: true}}
+		s.broken = func(what string) { t.Error(what) }
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.interrupt = cancel
+		story(s, func() (Report, error) {
+			c := Defaults()
+			c.Endpoint, c.UnsafeSkipCAVerification, c.Token.Value = "cp:6443", true, simToken
+			if change != nil {
+				change(&c)
+			}
+			s.overridden = c.Reset == ResetAlways
+			s.always = s.overridden
+			observe := c.Observe
+			c.Observe = func(e Event) {
+				if observe != nil {
+					observe(e)
+				}
+				if testing.Verbose() && e.Severity != Detail {
+					t.Logf("%s %-8s %s", e.Time.Format("04:05.000"), e.Phase, e.Message)
+				}
+			}
+			p, err := c.plan()
+			if err != nil {
+				return Report{}, err
+			}
+			name := c.NodeName
+			if name == "" && (c.NodeNameFrom == "" || c.NodeNameFrom == FromHostname) {
+				name = "w1"
+			}
+			report, err := newRun(p, s, simID, name, func(m string) string { return m }).run(ctx)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.kubeadms > 0 {
+				t.Errorf("nodejoin ended and left %d kubeadm behind", s.kubeadms)
+			}
+			if !s.stopped.IsZero() {
+				t.Error("nodejoin ended and left the kubelet stopped")
+			}
+			return report, err
+		})
+	})
+}
+
+// book notes since when what holds.
+func (s *sim) book() {
+	since := func(t *time.Time, holds bool) {
+		switch {
+		case !holds:
+			*t = time.Time{}
+		case t.IsZero():
+			*t = time.Now()
+		}
+	}
+	s.rejects = s.rejects || s.verdict.Err != nil || s.secret != ""
+	s.unfit = s.unfit || s.words.Fatal != ""
+	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.torn != nil || s.running && s.creds == nil ||
+		s.disk.ControlPlane != "" || s.disk.AdminConf || len(s.disk.StaticPods) > 0
+	answers := !s.down && !s.frozen
+	const tick = time.Second
+	since(&s.unmounted, len(s.mounts) > 0)
+	since(&s.company, s.kubeadm != "")
+	since(&s.governs, s.disk.ControlPlane != "")
+	s.twin.note(s.node != nil && !s.ours(), 0)
+	s.gone.note(s.node == nil && answers, unseen)
+	since(&s.refusedSince, (s.refuses || s.expired()) && answers)
+	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), judge.TokenCheck+2*tick)
+	if s.node == nil || s.node.UID != s.levelUID {
+		s.level, s.levelUID = map[Level]time.Time{}, ""
+	}
+	if s.node == nil {
+		return
+	}
+	s.levelUID = s.node.UID
+	registered := s.ours() && s.node.Ready != "Unknown" && s.node.DeletedAt.IsZero()
+	for level, holds := range map[Level]bool{
+		Registered: registered, Initialized: registered && !s.node.Uninitialized, Ready: registered && s.node.Ready == "True",
+	} {
+		if holds || answers { // what happens in a silence is not seen
+			t := s.level[level]
+			since(&t, holds)
+			s.level[level] = t
+		}
+	}
+}
+
+// ours: this machine has written the Node last, in this boot.
+func (s *sim) ours() bool {
+	return s.node != nil && s.node.BootID == simBoot && (s.node.MachineID == "" || s.node.MachineID == simID.MachineID)
+}
+
+// lives: our Node is there and our kubelet runs.
+func (s *sim) lives() bool {
+	return s.ours() && s.node.Ready != "Unknown" && s.node.DeletedAt.IsZero() && s.running && !s.crashing()
+}
+
+func (s *sim) breaks(what string) {
+	if s.broken != nil {
+		s.broken(what)
+	}
+}
+
+// show keeps book of what nodejoin has been shown with the kubelet's
+// credentials.
+func (s *sim) show(a cluster.Sighting) cluster.Sighting {
+	if s.seen == nil {
+		s.seen, s.missed = map[string]bool{}, map[string]bool{}
+	}
+	ours := a.Answer == cluster.Present && s.ours()
+	if s.shown != "" && (a.Answer == cluster.Absent || a.Answer == cluster.Present && a.Node.UID != s.shown) {
+		s.missed[s.shown] = true
+		s.shown = ""
+	}
+	if ours {
+		s.seen[a.Node.UID], s.shown = true, a.Node.UID
+	}
+	return a
+}
+
+func lasted(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return time.Since(t)
+}
+
+// harm tells what a reset at this moment would do that nobody wants, by the
+// world's own history.
+func (s *sim) harm() error {
+	nothingLost := s.overridden
+	switch {
+	case s.disk.ControlPlane != "" && lasted(s.governs) > unseen:
+		return errors.New("a reset of a control plane")
+	case s.always, s.overridden && s.elsewhere(): // the user's word
+		return nil
+	case s.running && !s.crashing() && lasted(s.born) > unseen:
+		return errors.New("a reset while a kubelet runs")
+	case len(s.disk.Leftovers) == 0:
+		return errors.New("a reset of nothing")
+	case s.disk.AdminConf && !nothingLost, len(s.disk.StaticPods)+len(s.disk.ForeignFiles) > 0 && !nothingLost:
+		return errors.New("a reset that deletes what is not kubeadm's")
+	case s.creds == nil && s.request != nil && s.request.Pending && (s.running || s.request.Own):
+		return errors.New("a reset while our certificate request is pending")
+	case s.creds == nil || errors.Is(s.torn, cluster.ErrUnusable): // a kubelet that starts now could not use them
+		if s.last.byUs && s.last.held != nil && s.pods > 0 {
+			return errors.New("a reset that kills the pods of a kubelet that had its credentials in memory")
+		}
+		return nil
+	case s.torn != nil:
+		return errors.New("a reset of credentials that nodejoin could not read or understand")
+	case s.elsewhere():
+		return errors.New("a reset of another cluster's member")
+	case s.isClone(), s.staysAway(), s.isRefused():
+		return nil
+	case s.pods > 0:
+		return errors.New("a reset without evidence, which kills pods")
+	}
+	return errors.New("a reset without evidence")
+}
+
+// isClone: the credentials are those of another machine, which lives. That of two machines with one --hostname-override only one
+// has been copied nobody can tell, but that credentials were made here.
+func (s *sim) isClone() bool {
+	return s.node != nil && !s.ours() && s.creds.NodeName != s.name() && !s.homemade &&
+		(!s.alive || s.rival != nil && s.rival.name == s.creds.NodeName)
+}
+
+// staysAway: 404 for a minute after a restart, and the kubelet ran all the while and did not say why.
+func (s *sim) staysAway() bool {
+	if len(s.restarts) == 0 || !s.gone.until.IsZero() || !s.last.byUs || s.last.said {
+		return false
+	}
+	const tick = time.Second
+	since := min(lasted(s.gone.since), lasted(s.restarts[len(s.restarts)-1]))
+	ran := s.last.ended.Sub(s.last.born)
+	return min(since, ran)+tick >= judge.RestartPatience
+}
+
+// isRefused: 401 for 90 s while the same server takes the token, and the certificate is useless by itself.
+func (s *sim) isRefused() bool {
+	const tick = time.Second
+	return s.expired() && s.lost.until.IsZero() && min(lasted(s.refusedSince), lasted(s.lost.since))+tick >= judge.RefusedPatience
+}
+
+// mayTouch holds for all that is done to the machine.
+func (s *sim) mayTouch(ctx context.Context, what string) {
+	if ctx.Err() != nil {
+		s.breaks(what + " after the end")
+	}
+	if s.kubeadms > 0 {
+		s.breaks(what + " beside kubeadm")
+	}
+	if lasted(s.unmounted) > unseen {
+		s.breaks(what + " below a mount point whose disk is not there yet")
+	}
+	if lasted(s.company) > unseen {
+		s.breaks(what + " beside somebody else's kubeadm")
+	}
+}
+
+func (s *sim) mayRestart(ctx context.Context) {
+	s.mayTouch(ctx, "a kubelet restart")
+	if s.lives() && (!s.alive || lasted(s.born) > unseen) {
+		s.breaks("a kubelet restart on a living member")
+	}
+	if s.running && s.stray && lasted(s.born) > unseen {
+		s.breaks("a second kubelet beside one that runs")
+	}
+}
+
+func (s *sim) mayJoin(ctx context.Context) {
+	s.mayTouch(ctx, "a join")
+	living := s.node != nil && !s.ours() && s.node.Ready != "Unknown" && s.node.Ready != ""
+	if living && s.node.Name == s.name() && !s.elsewhere() && (!s.alive || s.rival != nil) {
+		s.breaks("a join beside another machine's living Node")
+	}
+	if s.running && s.held != nil && !s.crashing() && !s.overridden && lasted(s.born) > unseen {
+		s.breaks("a join while a member's kubelet runs")
+	}
+}
