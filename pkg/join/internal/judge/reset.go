@@ -24,7 +24,7 @@ func (v *view) groundForReset() (Ground, string) {
 	case m.Is == Refused && !m.takenSince.IsZero() && v.now.Sub(m.takenSince) >= RefusedPatience && v.expired():
 		return RefusesKubelet, fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, its certificate has expired, and our Node is gone or dead",
 			seconds(v.now.Sub(m.takenSince)))
-	case m.Is == Foreign && !m.CloneDoubted && v.f.Name.Value.Name != "" && v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt.IsZero() &&
+	case m.Is == Foreign && !m.CloneDoubted && m.Joins == 0 && v.f.Name.Value.Name != "" && v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt.IsZero() &&
 		(v.p.another(v.sight().Node) || m.Heartbeat.Moved || stopped && m.StoppedFor == Clone):
 		return Clone, fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)",
 			v.sight().Node.Name, v.sight().Node.MachineID)
