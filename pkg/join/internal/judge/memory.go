@@ -31,7 +31,9 @@ type Memory struct {
 	OwnSince   time.Time
 	Lost       bool // a Node of ours was deleted since the last join
 	Deletions  int
-	Deleted    [8]string // UIDs of the last ones: late news of them is none
+	Deleted    [8]string // UIDs of the last ones: late news of them is none,
+	DeletedAt  time.Time // when the last of them was missed
+	Restored   string    // the one of them that is there again all the same
 	LastsFor   time.Duration
 	LevelUID   string // of the Node that is at the wanted level,
 	LevelSince time.Time
@@ -123,8 +125,11 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 // was seen gone or only another in its place.
 func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 	s, at := f.Value, f.At
-	if f.News && s.Answer == Present && slices.Contains(m.Deleted[:], s.Node.UID) {
-		return m // late news; a UID comes back only with a restored etcd, and who asks is told so
+	if s.Answer == Present && s.Node.UID != m.Restored && slices.Contains(m.Deleted[:], s.Node.UID) {
+		if f.News || f.Asked.Before(m.DeletedAt) {
+			return m // late news; whoever asks is told whether etcd was restored, and the UID is back
+		}
+		m.Restored = s.Node.UID
 	}
 	is := conditionOf(p, s)
 	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
@@ -142,10 +147,12 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 	}
 	uid := s.Node.UID
 	if m.OwnUID != "" && (is == Gone || s.Answer == Present && uid != m.OwnUID) {
-		copy(m.Deleted[1:], m.Deleted[:])
-		m.Deleted[0], m.LastsFor = m.OwnUID, at.Sub(m.OwnSince)
-		m.Lost, m.OwnUID, m.LevelUID = true, "", ""
-		m.Deletions++
+		if m.OwnUID != m.Restored {
+			copy(m.Deleted[1:], m.Deleted[:])
+			m.Deleted[0], m.LastsFor = m.OwnUID, at.Sub(m.OwnSince)
+			m.Deletions++
+		}
+		m.Lost, m.DeletedAt, m.OwnUID, m.LevelUID = true, at, "", ""
 	}
 	if (is == Member || is == Dead) && m.OwnUID != uid {
 		m.OwnUID, m.OwnSince = uid, at

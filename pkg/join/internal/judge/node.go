@@ -25,6 +25,9 @@ func (v *view) ownNode() (Action, bool) {
 // condition keeps a member, or brings it back by the gentlest means that may
 // help. It passes where only a reset is left, with the ground for it.
 func (v *view) condition() (Action, bool) {
+	if v.m.Is == Gone && v.sight().Answer == Present { // late news, or a Node that is back
+		return v.ask(v.eyes(), ""), true
+	}
 	if v.state() == Loaded {
 		if v.ground, v.why = v.groundForReset(); v.ground != None {
 			return pass()
