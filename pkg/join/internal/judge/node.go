@@ -161,8 +161,11 @@ func (v *view) kubeletOfMember() (Action, bool) {
 		return pass()
 	case k.Err != nil:
 		return v.wait(Verify, JoinFailed, "whether the kubelet runs is not known", "`systemctl status kubelet` says why", k.Err).asking(v, Unit, ProbeSilent), true
-	case runs && reported:
+	case runs && reported && (v.now.Sub(v.m.ranSince) >= steadyFor || !node.Heartbeat.Before(v.m.ranSince.Truncate(time.Second))):
 		return pass()
+	case runs && reported:
+		return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is ours, but its kubelet has only just been started", node.Name),
+			"", nil).asking(v, Unit, ProbeSilent/2), true
 	case k.Value.Starting && !v.m.fails(k.Value, v.now) && !v.m.Doomed:
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is ours, but its kubelet does not run yet (%s)", node.Name, k.Value.State),
 			"its log says why: `journalctl -u kubelet`", nil).asking(v, Unit, ProbeSilent), true
