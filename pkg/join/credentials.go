@@ -5,11 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
+
+// mountedCredentials are the kubelet's. That there are none is known only if what
+// they may lie on was mounted before they were looked for.
+func (r *run) mountedCredentials(joins bool) (*cluster.Credentials, error) {
+	creds, err := r.w.Credentials()
+	if joins || !errors.Is(err, fs.ErrNotExist) {
+		return creds, err
+	}
+	switch missing, mountsErr := r.w.MissingMounts(); {
+	case mountsErr != nil:
+		return nil, mountsErr
+	case len(missing) > 0:
+		return nil, fmt.Errorf("not mounted yet: %s", strings.Join(missing, ", "))
+	}
+	return r.w.Credentials()
+}
 
 // credentials takes in what the kubelet's files hold now.
 func (r *run) credentials(asked question, creds *cluster.Credentials, err error) {

@@ -85,8 +85,9 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 	case judge.Company:
 		return func(context.Context) func() { return fact(asked, &r.facts.Machine)(r.company()) }
 	case judge.Kubeconfig:
+		joins := r.facts.Join.Running
 		return func(context.Context) func() {
-			creds, err := r.w.Credentials()
+			creds, err := r.mountedCredentials(joins)
 			return func() { r.credentials(asked, creds, err) }
 		}
 	case judge.Unit:

@@ -159,6 +159,9 @@ func (v *view) credentials() (Action, bool) {
 	case v.forced():
 		return pass()
 	case c.Err != nil:
+		if a, alone := v.company(); alone {
+			return a, true
+		}
 		return v.wait("", JoinFailed, "the kubelet's credentials cannot be read", "nothing is done while it is not known whether this machine is a member", c.Err).
 			asking(v, Kubeconfig, ProbeSilent), true
 	case c.Value.State != Loaded || v.p.Reset == ResetAlways:
