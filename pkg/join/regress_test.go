@@ -271,6 +271,7 @@ func simulateWorld(t *testing.T, change func(*Config), world func(*sim) world, s
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		story(s)
+		s.book()
 		r, err := newRun(p, world(s), simID, "w1", kubeadm.NewRedactor(simToken).Redact).run(ctx)
 		check(r, err)
 	})

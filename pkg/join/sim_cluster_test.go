@@ -95,7 +95,11 @@ func (s *sim) nudge() {
 func (s *sim) live(over <-chan struct{}) {
 	s.alive = true
 	go func() {
-		time.Sleep(7 * time.Millisecond)
+		select {
+		case <-over:
+			return
+		case <-time.After(7 * time.Millisecond): // beside what nodejoin does
+		}
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
 		for n := 0; ; n++ {
@@ -375,6 +379,9 @@ func (s *sim) AskWithToken(ctx context.Context, c *cluster.Credentials, token st
 		return cluster.Sighting{Err: errors.New("connection refused")}
 	case !s.takes(token):
 		return cluster.Sighting{Answer: cluster.Unauthorized, Err: errors.New("401")}
+	}
+	if s.ours() {
+		s.seen[s.node.UID] = true
 	}
 	return s.see(c.NodeName)
 }

@@ -127,3 +127,12 @@ func wait(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// joinsBesideCA is kubeadm join, told to leave pki/ca.crt where it is.
+func (s *sim) joinsBesideCA(ctx context.Context) error {
+	if err := wait(ctx, 650*time.Millisecond); err != nil {
+		return err
+	}
+	s.change(s.kubeletJoins)
+	return wait(ctx, 800*time.Millisecond)
+}

@@ -106,6 +106,7 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if name == "" && (c.NodeNameFrom == "" || c.NodeNameFrom == FromHostname) {
 				name = "w1"
 			}
+			s.book()
 			report, err := newRun(p, s, simID, name, func(m string) string { return m }).run(ctx)
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -122,6 +123,9 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 
 // book notes since when what holds.
 func (s *sim) book() {
+	if s.seen == nil {
+		s.seen, s.missed = map[string]bool{}, map[string]bool{}
+	}
 	since := func(t *time.Time, holds bool) {
 		switch {
 		case !holds:
@@ -181,9 +185,6 @@ func (s *sim) breaks(what string) {
 // show keeps book of what nodejoin has been shown with the kubelet's
 // credentials.
 func (s *sim) show(a cluster.Sighting) cluster.Sighting {
-	if s.seen == nil {
-		s.seen, s.missed = map[string]bool{}, map[string]bool{}
-	}
 	ours := a.Answer == cluster.Present && s.ours()
 	if s.shown != "" && (a.Answer == cluster.Absent || a.Answer == cluster.Present && a.Node.UID != s.shown) {
 		s.missed[s.shown] = true
@@ -236,8 +237,8 @@ func (s *sim) harm() error {
 	return errors.New("a reset without evidence")
 }
 
-// isClone: the credentials are those of another machine, which lives. That of two machines with one --hostname-override only one
-// has been copied nobody can tell, but that credentials were made here.
+// isClone: the credentials are those of another machine, which lives. Two machines with one
+// --hostname-override look the same, unless the credentials were made here after the beginning.
 func (s *sim) isClone() bool {
 	return s.node != nil && !s.ours() && s.creds.NodeName != s.name() && !s.homemade &&
 		(!s.alive || s.rival != nil && s.rival.name == s.creds.NodeName)
