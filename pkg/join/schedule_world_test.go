@@ -302,6 +302,6 @@ func (s *sim) setReady(ready bool) {
 
 func (s *sim) twinReports() {
 	if s.node != nil && s.node.BootID != simBoot {
-		s.node.Heartbeat = time.Now()
+		s.node.Heartbeat, s.heard = time.Now(), time.Now()
 	}
 }

@@ -74,7 +74,7 @@ func (s *sim) kubeletJoins() {
 	s.disk.KubeletConf = true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds, s.torn = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName()}, nil
-	s.request, s.unit.Failing, s.homemade = nil, false, true
+	s.request, s.unit.Failing, s.homemade = nil, false, s.kubeadms > 0
 	s.startKubelet()
 }
 

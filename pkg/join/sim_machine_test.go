@@ -36,7 +36,7 @@ type sim struct {
 
 	disk      host.Disk
 	creds     *cluster.Credentials // in the kubelet's files
-	homemade  bool                 // they came of a join after the beginning
+	homemade  bool                 // they came of nodejoin's own join
 	torn      error                // why they do not load, though they are there
 	unit      host.Unit
 	running   bool                 // the kubelet's process
@@ -49,6 +49,7 @@ type sim struct {
 	waiting   bool                 // the service is to start it again soon
 	starts    int                  // by the service alone
 	exits     []time.Time          // of its process, which nobody ordered
+	dying     bool                 // that process is to end at once
 	dies      string               // the words with which each new process ends
 	stopped   time.Time            // by nodejoin; zero: it was not, or was started since
 	words     host.Words
@@ -121,7 +122,7 @@ func (s *sim) joined() {
 	s.disk.KubeletConf = true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: s.kubeletName(), NotAfter: time.Now().Add(time.Hour)}
-	s.running, s.born, s.held = true, time.Now(), s.creds
+	s.running, s.born, s.held, s.dying = true, time.Now(), s.creds, false
 	s.life++
 	s.reports = s.life
 	s.addNode(simBoot)
@@ -144,6 +145,7 @@ func (s *sim) launch() {
 	s.life++
 	s.held = nil
 	life, why := s.life, s.fatal()
+	s.dying = why != ""
 	if why != "" {
 		s.after(300*time.Millisecond, func() {
 			if s.life == life && s.running {
@@ -299,6 +301,7 @@ func (s *sim) StartKubelet(ctx context.Context) error {
 			return
 		}
 		s.startKubelet()
+		s.begun = s.born
 	})
 	return nil
 }
@@ -322,6 +325,7 @@ func (s *sim) RestartKubelet(ctx context.Context) error {
 		s.end(false)
 	}
 	s.startKubelet()
+	s.begun = s.born
 	return nil
 }
 

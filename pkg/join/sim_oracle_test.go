@@ -33,6 +33,8 @@ type simOracle struct {
 	unfit        bool // there was something for a person to mend
 	rejects      bool // a token was not taken
 	twin         blinking
+	heard        time.Time // another machine's kubelet, for once
+	begun        time.Time // the last kubelet that nodejoin has started
 	last         process   // the kubelet's that has ended
 	unmounted    time.Time // since when a mount is missing,
 	company      time.Time // somebody else's kubeadm is at work,
@@ -238,19 +240,19 @@ func (s *sim) harm() error {
 }
 
 // isClone: the credentials are those of another machine, which lives. Two machines with one
-// --hostname-override look the same, unless the credentials were made here after the beginning.
+// --hostname-override look the same, unless nodejoin itself had the credentials made here.
 func (s *sim) isClone() bool {
 	return s.node != nil && !s.ours() && s.creds.NodeName != s.name() && !s.homemade &&
-		(!s.alive || s.rival != nil && s.rival.name == s.creds.NodeName)
+		(!s.alive || s.rival != nil && s.rival.name == s.creds.NodeName || s.heard.After(s.last.ended))
 }
 
 // staysAway: 404 for a minute after a restart, and the kubelet ran all the while and did not say why.
 func (s *sim) staysAway() bool {
-	if len(s.restarts) == 0 || !s.gone.until.IsZero() || !s.last.byUs || s.last.said {
+	if s.begun.IsZero() || !s.gone.until.IsZero() || !s.last.byUs || s.last.said {
 		return false
 	}
 	const tick = time.Second
-	since := min(lasted(s.gone.since), lasted(s.restarts[len(s.restarts)-1]))
+	since := min(lasted(s.gone.since), lasted(s.begun))
 	ran := s.last.ended.Sub(s.last.born)
 	return min(since, ran)+tick >= judge.RestartPatience
 }

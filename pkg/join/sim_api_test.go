@@ -1,0 +1,150 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// reach waits for as long as a request to a frozen API server does.
+func (s *sim) reach(ctx context.Context) error {
+	s.mu.Lock()
+	frozen := s.frozen
+	s.mu.Unlock()
+	if frozen {
+		_ = wait(ctx, 8*time.Second)
+		return errors.New("timeout")
+	}
+	return nil
+}
+
+func (s *sim) Probe(ctx context.Context, token, bearer string) cluster.Probe {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Probe{Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.down:
+		return cluster.Probe{Err: errors.New("connection refused")}
+	case s.verdict.Err != nil:
+		return s.verdict
+	case !s.takes(token):
+		return cluster.Probe{Verdict: cluster.Rejected, Err: errors.New("401")}
+	}
+	node := s.see(s.name())
+	if s.hideFromToken || s.elsewhere() {
+		node = cluster.Sighting{Answer: cluster.Absent, Err: errors.New("not found")}
+	}
+	return cluster.Probe{Verdict: cluster.Proven, Server: "https://cp:6443", CA: s.ca(), Node: node}
+}
+
+func (s *sim) see(name string) cluster.Sighting {
+	if s.node == nil || s.alive && s.node.Name != name {
+		return cluster.Sighting{Answer: cluster.Absent, Err: errors.New("not found")}
+	}
+	node := *s.node
+	if s.judge != nil && s.judge(node) {
+		node.MachineID = "machine-of-another"
+	}
+	return cluster.Sighting{Answer: cluster.Present, Node: node}
+}
+
+func (s *sim) Request(ctx context.Context, _ []string) (*cluster.Request, error) {
+	if err := s.reach(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return nil, errors.New("connection refused")
+	}
+	if s.request == nil {
+		return nil, nil
+	}
+	request := *s.request
+	return &request, nil
+}
+
+func (s *sim) Ask(ctx context.Context, c *cluster.Credentials) cluster.Sighting {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Sighting{Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.down:
+		return cluster.Sighting{Err: errors.New("connection refused")}
+	case s.refuses || s.alive && !c.NotAfter.IsZero() && time.Now().After(c.NotAfter):
+		return cluster.Sighting{Answer: cluster.Unauthorized, Err: errors.New("401")}
+	}
+	return s.show(s.see(c.NodeName))
+}
+
+func (s *sim) AskWithToken(ctx context.Context, c *cluster.Credentials, token string) cluster.Sighting {
+	if err := s.reach(ctx); err != nil {
+		return cluster.Sighting{Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.down:
+		return cluster.Sighting{Err: errors.New("connection refused")}
+	case !s.takes(token):
+		return cluster.Sighting{Answer: cluster.Unauthorized, Err: errors.New("401")}
+	}
+	if s.ours() {
+		s.seen[s.node.UID] = true
+	}
+	return s.see(c.NodeName)
+}
+
+// LeaseRenewed: the kubelet of a living Node that is not ours renews it every 10 s.
+func (s *sim) LeaseRenewed(ctx context.Context, _ *cluster.Credentials) (time.Time, error) {
+	if err := s.reach(ctx); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.down || s.node == nil || s.leaseless:
+		return time.Time{}, errors.New("no Lease")
+	case s.alive:
+		return s.renewed, nil
+	case s.ours() || s.node.Ready == "Unknown" || s.node.Ready == "":
+		return s.node.Heartbeat, nil
+	}
+	return time.Now().Truncate(leaseEvery), nil
+}
+
+func (s *sim) StrangerAt(_ context.Context, c *cluster.Credentials) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.down && !s.frozen && !cluster.SameCA(c.CA, s.ca())
+}
+
+func (s *sim) Watch(ctx context.Context, c *cluster.Credentials) <-chan cluster.Sighting {
+	out, nudge := make(chan cluster.Sighting), make(chan struct{}, 1)
+	s.change(func() { s.watchers = append(s.watchers, nudge) })
+	go func() {
+		defer close(out)
+		for {
+			sighting := s.Ask(ctx, c)
+			sighting.At = time.Now()
+			select {
+			case out <- sighting:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-nudge:
+			case <-time.After(10 * time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
