@@ -202,7 +202,7 @@ func (s *sim) keepSuccess(sc schedule, r Report, promise func(bool, string, ...a
 	promise(s.ours() && n.Ready != "Unknown", "success with another machine's or a dead Node: %+v", *n)
 	promise(n.DeletedAt.IsZero(), "success with a Node that is being deleted")
 	promise(s.running || lasted(s.last.ended) <= unseen, "success without a kubelet that runs")
-	promise(!s.running || !s.dying, "success with a kubelet that ends at once")
+	promise(!s.running || !s.dying || !n.Heartbeat.Before(s.born.Truncate(time.Second)), "success with a kubelet that ends at once")
 	since, reached := s.level[sc.until]
 	promise(reached && !since.IsZero(), "success, not %s: %+v", sc.until, *n)
 	promise(!s.down && !s.frozen && !s.refuses, "success without an answer")

@@ -126,8 +126,8 @@ func (s *sim) joined() {
 	s.life++
 	s.reports = s.life
 	s.addNode(simBoot)
-	if s.alive {
-		s.pods = 2
+	if s.alive { // it was long ago
+		s.pods, s.born, s.node.Heartbeat = 2, s.born.Add(-time.Hour), s.born.Add(-time.Minute)
 	}
 }
 

@@ -102,7 +102,6 @@ func TestKubeletInACrashLoopIsNoMemberThoughItsNodeIsReady(t *testing.T) {
 	live(t, nil, func(s *sim, start func() (Report, error)) {
 		s.joined()
 		s.end(false)
-		s.node.Heartbeat = time.Now().Add(-time.Minute)
 		s.dies = "unknown flag: --gone"
 		s.startKubelet()
 		r, err := start()
