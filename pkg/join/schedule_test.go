@@ -205,7 +205,7 @@ func (s *sim) keepSuccess(sc schedule, r Report, promise func(bool, string, ...a
 	promise(!s.running || !s.dying || !n.Heartbeat.Before(s.born.Truncate(time.Second)), "success with a kubelet that ends at once")
 	since, reached := s.level[sc.until]
 	promise(reached && !since.IsZero(), "success, not %s: %+v", sc.until, *n)
-	promise(!s.down && !s.frozen && !s.refuses, "success without an answer")
+	promise(!s.down && !s.frozen && (!s.refuses || s.torn != nil), "success without an answer") // what is not understood is asked for with the token
 	accepted := n.Ready == "True" && !n.Uninitialized
 	promise(accepted || time.Since(since) >= sc.hold, "success, held for %s", time.Since(since))
 }
