@@ -1,0 +1,220 @@
+package judge
+
+import (
+	"fmt"
+	"math/rand"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// space is a part of the product of all dimensions. Along each of its axes it
+// has some of the values, those in one class being the same to the judge there;
+// the dimensions that it does not name it does not look at. Neither claim is
+// taken on trust: each row is judged once more with other members of the same
+// classes and with anything else at random, and the judgement has to be the same.
+type space struct {
+	name string
+	why  string // its rows do not look at the rest
+	of   map[axis][][]int
+	only func(*row) bool // nil: all rows
+}
+
+type point [axes]uint8
+
+// usual values are those of dimensions that a space does not name.
+func usual() (at point) {
+	for a, values := range leading {
+		if len(values) > 0 {
+			at[a] = uint8(values[0])
+		}
+	}
+	return at
+}
+
+// rower makes rows of points; what did not change since the last is kept.
+type rower struct {
+	base row
+	at   point
+	made row
+}
+
+func newRower() *rower {
+	w := &rower{}
+	w.base.p = Policy{MaxDeletions: 10, Hold: holdFor, MachineID: "machine", SystemUUID: "uuid", Endpoint: "cluster:6443"}
+	w.base.m.Acts = acts
+	for a := range byFresh {
+		dimensions[a][0].set(&w.base)
+	}
+	return w
+}
+
+func (w *rower) row(at *point) *row {
+	for a := range byFresh {
+		if w.at[a] != at[a] {
+			dimensions[a][at[a]].set(&w.base)
+		}
+	}
+	w.at = *at
+	w.made = w.base
+	if r := &w.made; r.f.Credentials.Value.State != Loaded { // the token is all that sees it
+		r.f.Second.Value, r.f.Node.Value = r.f.Node.Value, Sighting{}
+	}
+	dimensions[byFresh][at[byFresh]].set(&w.made)
+	if r := &w.made; r.f.Credentials.Value.State != Loaded {
+		r.f.Node = Fact[Sighting]{}
+	}
+	return &w.made
+}
+
+func (at *point) String() string {
+	var s strings.Builder
+	for a := range axes {
+		fmt.Fprintf(&s, "  %d: %s\n", a, dimensions[a][at[a]].name)
+	}
+	return s.String()
+}
+
+// census of an enumeration.
+type census struct {
+	t        *testing.T
+	rand     *rand.Rand
+	rows     int
+	failures map[string]int
+	kinds    map[string]int
+}
+
+func (c *census) fail(what string, at *point, a Action) {
+	c.failures[what]++
+	if c.failures[what] <= 2 {
+		c.t.Errorf("%s: %+v\n%v", what, a, at)
+	}
+}
+
+func (c *census) check(r *row, at *point, a Action) {
+	for i := range properties {
+		if !properties[i].holds(r, a) {
+			c.fail(properties[i].name, at, a)
+		}
+	}
+}
+
+func (s *space) enumerate(c *census) {
+	one, other := newRower(), newRower()
+	var along []axis
+	for a := range axes {
+		if _, named := s.of[a]; named {
+			along = append(along, a)
+		}
+	}
+	index := make([]int, len(along))
+	at := usual()
+	for i, a := range along {
+		at[a] = uint8(s.of[a][index[i]][0])
+	}
+	for {
+		if r := one.row(&at); s.only == nil || s.only(r) {
+			c.rows++
+			a := Next(r.p, r.m, &r.f, now)
+			c.check(r, &at, a)
+			c.compare(r, &at, a)
+			s.judgeAgain(c, other, along, index, &at, a)
+		}
+		i := len(along) - 1
+		for ; i >= 0; i-- {
+			classes := s.of[along[i]]
+			if index[i]++; index[i] < len(classes) {
+				at[along[i]] = uint8(classes[index[i]][0])
+				break
+			}
+			index[i] = 0
+			at[along[i]] = uint8(classes[0][0])
+		}
+		if i < 0 {
+			return
+		}
+	}
+}
+
+// judgeAgain with what is said to make no difference at random.
+func (s *space) judgeAgain(c *census, w *rower, along []axis, index []int, at *point, a Action) {
+	var again point
+	for x := range axes {
+		again[x] = uint8(c.rand.Intn(len(dimensions[x])))
+		if lead := leading[x]; lead != nil && c.rand.Intn(8) > 0 {
+			again[x] = uint8(lead[c.rand.Intn(len(lead))])
+		}
+	}
+	for i, x := range along {
+		class := s.of[x][index[i]]
+		again[x] = uint8(class[0])
+		if len(class) > 1 {
+			again[x] = uint8(class[c.rand.Intn(len(class))])
+		}
+	}
+	r := w.row(&again)
+	if s.only != nil && !s.only(r) {
+		return
+	}
+	b := Next(r.p, r.m, &r.f, now)
+	c.check(r, &again, b)
+	if a.Kind != b.Kind || a.Reason != b.Reason || a.Ground != b.Ground || a.Because != b.Because {
+		c.fail(s.name+": the same to the judge, but "+a.Message, at, a)
+		c.fail(s.name+": the same to the judge, and "+b.Message, &again, b)
+	}
+}
+
+// harshness of an action, from doing nothing to what cannot be undone.
+func harshness(a Action) int {
+	return slices.Index([]Kind{StartKubelet, RestartKubelet, StopKubelet, Join, Reset}, a.Kind) + 1
+}
+
+// TestEveryRow judges every combination of what the judge distinguishes.
+func TestEveryRow(t *testing.T) {
+	c := &census{t: t, rand: rand.New(rand.NewSource(1)), failures: map[string]int{}, kinds: map[string]int{}}
+	for _, s := range spaces {
+		before := c.rows
+		s.enumerate(c)
+		if c.rows == before {
+			t.Errorf("space %q is empty", s.name)
+		}
+		t.Logf("%9d rows: %s", c.rows-before, s.name)
+	}
+	t.Logf("%9d rows in all, each judged twice", c.rows)
+	for what, n := range c.failures {
+		t.Errorf("%d times: %s", n, what)
+	}
+}
+
+// TestSpacesCoverTheProduct: no combination is outside of all spaces.
+func TestSpacesCoverTheProduct(t *testing.T) {
+	random := rand.New(rand.NewSource(2))
+	w, missed := newRower(), 0
+	for i := range 300_000 {
+		var at point
+		for a := range axes {
+			at[a] = uint8(random.Intn(len(dimensions[a])))
+			if lead := leading[a]; lead != nil && random.Intn(8) < i%9 { // deep into the judge
+				at[a] = uint8(lead[random.Intn(len(lead))])
+			}
+		}
+		r := w.row(&at)
+		if !slices.ContainsFunc(spaces, func(s *space) bool { return s.has(&at) && (s.only == nil || s.only(r)) }) {
+			if missed++; missed <= 3 {
+				t.Errorf("in no space, %v:\n%v", Next(r.p, r.m, &r.f, now).Message, &at)
+			}
+		}
+	}
+	if missed > 0 {
+		t.Errorf("%d of 300000 points are in no space", missed)
+	}
+}
+
+func (s *space) has(at *point) bool {
+	for a, classes := range s.of {
+		if !slices.ContainsFunc(classes, func(class []int) bool { return slices.Contains(class, int(at[a])) }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,123 @@
+package judge
+
+import "maps"
+
+// understoodWithToken are the same spaces where the credentials are not
+// understood, so that the token is all that sees the Node.
+func understoodWithToken() (found []*space) {
+	for _, s := range nearSpaces[2:] {
+		of := maps.Clone(s.of)
+		of[byCreds] = each(byCreds, "not understood")
+		of[byCluster] = led(byCluster, "no Node")
+		of[byName] = led(byName, "self")
+		if named, has := s.of[byName]; has {
+			of[byName] = named
+		}
+		if _, has := s.of[byMachine]; !has {
+			of[byMachine] = led(byMachine, "no pod")
+		}
+		if _, has := s.of[byKubelet]; !has {
+			of[byKubelet] = led(byKubelet, "runs for an hour")
+		}
+		if _, has := s.of[byReset]; !has {
+			of[byReset] = same(byReset, "auto", "never", "always, done")
+		}
+		of[byPrograms] = led(byPrograms, "fit")
+		of[byJoin] = led(byJoin, "none")
+		of[byFailed] = each(byFailed)
+		switch _, has := s.of[byFresh]; {
+		case s.of[byPause] != nil:
+			of[byFresh] = agesOf(append(here, TokensNode)...)
+		case has:
+			of[byFresh] = agesOf(Unit, TokensNode, Naming)
+		default:
+			of[byFresh] = led(byFresh, "all fresh")
+		}
+		only := s.only
+		found = append(found, &space{s.name + ", as the token sees it", s.why, of, func(r *row) bool {
+			i, _ := r.deciding()
+			return i == notUnderstoodRow && only(r) || i == notUnderstoodRow && r.m.Is == Unheard
+		}})
+	}
+	return found
+}
+
+// entries to the rows that lead to a join: by --reset=always, without
+// credentials that load, and with a ground for a reset.
+func far(name, why string, n int, of map[axis][][]int) []*space {
+	forced, bare, ground := maps.Clone(of), maps.Clone(of), maps.Clone(of)
+	fill := func(of map[axis][][]int, a axis, classes [][]int) {
+		if of[a] == nil {
+			of[a] = classes
+		}
+	}
+	for _, of := range []map[axis][][]int{forced, bare, ground} {
+		fill(of, byDisk, led(byDisk, "leftovers"))
+		fill(of, byMachine, led(byMachine, "no pod"))
+		fill(of, byKubelet, led(byKubelet, "stopped"))
+		fill(of, byPrograms, led(byPrograms, "fit"))
+		fill(of, byName, led(byName, "self"))
+		fill(of, byCluster, led(byCluster, "no Node"))
+		fill(of, byRequest, led(byRequest, "none"))
+	}
+	forced[byReset] = each(byReset, "always, due")
+	fill(forced, byCreds, join(same(byCreds, "not there", "not known", "unusable", "not understood"), same(byCreds, "loaded", "expired", "another cluster's"), each(byCreds, "of another CA")))
+	bare[byReset] = each(byReset, "auto", "never", "always, done")
+	fill(bare, byCreds, each(byCreds, "not there", "unusable", "not understood"))
+	fill(bare, byJoined, same(byJoined))
+	ground[byReset] = each(byReset, "auto", "never", "always, done")
+	ground[byCreds] = join(same(byCreds, "expired", "loaded", "another cluster's"), each(byCreds, "of another CA"))
+	delete(ground, byRequest) // the kubelet has a certificate
+	ground[byDisk] = join(each(byDisk, "not known", "control plane"), same(byDisk, "clean", "leftovers", "the cluster's own CA", "another CA"),
+		same(byDisk, "admin.conf", "leftovers and admin.conf"), each(byDisk, "leftovers and losses"))
+	if n == resetRow {
+		ground[byKubelet] = kubeletsInTheWay
+	}
+	ground[bySight] = join(same(bySight, "404", "404, and late news of the one before"), same(bySight, "401"), each(bySight, "the image's"), each(bySight, "the image's, alive"),
+		same(bySight, "the image's, dead", "of one kernel with ours"))
+	ground[byStopped] = each(byStopped)
+	ground[bySince], ground[byRestart], ground[byHeard] = led(bySince, "2 h"), led(byRestart, "5 min"), led(byHeard, "throughout")
+	ground[byTaken], ground[byDoubt], ground[byDeletions] = led(byTaken, "91 s"), led(byDoubt, "none"), led(byDeletions, "none")
+	return []*space{
+		{name + ", by the user's word", why, forced, func(r *row) bool { return r.forcedReset() && groundless(n)(r) }},
+		{name + ", without credentials", why, bare, groundless(n)},
+		{name + ", with a ground", why, ground, grounded(n)},
+	}
+}
+
+var farSpaces = func() (found []*space) {
+	for _, s := range [][]*space{
+		far("kubeadm at work", "it has the machine", kubeadmRow, map[axis][][]int{byJoin: each(byJoin), byFailed: each(byFailed)})[:2],
+		far("a pause", "nothing is done in it", backOffRow, map[axis][][]int{byJoin: led(byJoin, "none"), byFailed: each(byFailed, "one just now")}),
+		far("company", "nothing is done beside it", companyRow, map[axis][][]int{byMachine: each(byMachine), byFresh: agesOf(Company)}),
+		far("programs", "without them no join is of use", programsRow, map[axis][][]int{byKubelet: each(byKubelet), byPrograms: each(byPrograms), byFresh: agesOf(Programs, Unit)}),
+		far("a name", "without it nothing can be asked", nameRow, map[axis][][]int{byName: each(byName), byFresh: agesOf(Naming)}),
+		far("the cluster", "nothing is done before it is proven", clusterRow, map[axis][][]int{byCluster: each(byCluster), byNext: each(byNext), byPrograms: each(byPrograms),
+			byFailed: each(byFailed), byFresh: agesOf(Token, Programs), byDisk: led(byDisk, "clean")}),
+		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
+			byFresh: agesOf(Certificate)})[1:2],
+		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
+			byCluster: provens, bySight: each(bySight, "silence", "403", "404", "ours", "dead", "another's"), byFresh: agesOf(Files, Company, Kubeconfig, Unit, Token, Certificate, TokensNode),
+		})[1:2],
+		far("a Node of our name", "it has to go first", nodeOfOurNameRow, map[axis][][]int{byDisk: disks, byCluster: provens, byNext: each(byNext), byFresh: agesOf(Token)}),
+		far("a reset", "all that it rests on is looked at", resetRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: kubeletsToReset, byRequest: told, byPrograms: each(byPrograms, "not known", "fit"),
+			byLease: each(byLease), byJoined: same(byJoined), byFresh: agesOf(append(here, Token, Certificate, OwnNode, TokensNode, Programs)...)}),
+		far("a join", "all that it rests on is looked at", joinRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: each(byKubelet), byRequest: told, byPrograms: each(byPrograms),
+			byCluster: provens, byFresh: agesOf(append(here, Token, Programs)...)}),
+	} {
+		found = append(found, s...)
+	}
+	for _, s := range found { // who is asked does not matter where nothing rests on it
+		if s.of[byFresh] == nil {
+			s.of[byFresh] = led(byFresh, "all fresh")
+		}
+	}
+	return found
+}()
+
+var (
+	kubeletsToReset = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs for an hour", "runs astray"),
+		same(byKubelet, "runs for 59 s"), same(byKubelet, "runs under another name"), each(byKubelet, "swap is on", "cannot register"))
+	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
+		same(byKubelet, "runs for an hour", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop"))
+)

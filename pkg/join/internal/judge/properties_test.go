@@ -1,0 +1,250 @@
+package judge
+
+// What holds for every row, whatever is known, old or not known in it. None of
+// it is computed with the judge's own functions, but for what fails and what is
+// ours.
+
+type property struct {
+	name  string
+	holds func(*row, Action) bool
+}
+
+var properties = []property{
+	{"one kind, coherent fields", coherent},
+	{"an act rests on known and fresh facts, and says so", restsOnFreshFacts},
+	{"nothing is done on a control plane", sparesControlPlane},
+	{"nothing is done beside another kubeadm or without a mount", undisturbed},
+	{"no reset while a kubelet runs and does not fail", sparesRunningKubelet},
+	{"the kubelet is stopped for a ground only", stopsForAGround},
+	{"no reset against the user's word", obeysUser},
+	{"no reset of what is not kubeadm's", sparesLosses},
+	{"no reset while our certificate request lives", sparesRequest},
+	{"no reset of a clone without a sign of life of the other", clonedForSure},
+	{"a healthy member is not touched", sparesMember},
+	{"success is a member, seen just now", observesSuccess},
+	{"the token goes to a proven server only", keepsToken},
+	{"no join into a live Node or with credentials", joinsAlone},
+	{"a wait ends, or says who can end it", ends},
+}
+
+// forcedReset: the user's word, until it is done.
+func (r *row) forcedReset() bool { return r.p.Reset == ResetAlways && !r.m.ForcedDone }
+
+func (r *row) kubeletRuns() bool {
+	k := r.f.Kubelet.Value
+	return k.Running && !r.m.fails(k, now)
+}
+
+func (r *row) sight() Sighting {
+	if r.f.Credentials.Value.State == Loaded {
+		return r.f.Node.Value
+	}
+	return r.f.Second.Value
+}
+
+func (r *row) isMember() bool {
+	s := r.sight()
+	return s.Answer == Present && s.Node.UID != "uid-0" && r.p.Ours(s.Node) && s.Node.Ready != "Unknown"
+}
+
+// reports: the kubelet's heartbeat has gone on since its restart.
+func (r *row) reports() bool {
+	beat := r.sight().Node.Heartbeat
+	return r.m.RestartedBeside.IsZero() || beat.After(r.m.RestartedBeside) || !beat.Before(r.m.Restarted)
+}
+
+func isFresh(s stamp) bool {
+	if s.at.IsZero() || s.acts != acts {
+		return false
+	}
+	return now.Sub(s.at) <= FreshFor || s.asked.Before(ago(5*FreshFor-1)) && now.Sub(s.at) < FreshFor
+}
+
+func (r *row) known(t Topic) bool {
+	switch t {
+	case Files:
+		return r.f.Disk.Known()
+	case Company:
+		return r.f.Machine.Known()
+	case Kubeconfig:
+		return r.f.Credentials.Known() || r.forcedReset()
+	case Unit:
+		return r.f.Kubelet.Known()
+	case Token:
+		return r.f.Cluster.Known() && r.f.Cluster.Value.Verdict == Proven
+	case Certificate:
+		return r.f.Request.Known()
+	case OwnNode:
+		return r.f.Node.Value.Answer == Unauthorized || r.f.Node.Value.Answer >= Absent
+	}
+	return r.f.Second.Value.Answer >= Absent
+}
+
+func coherent(_ *row, a Action) bool {
+	switch a.Kind {
+	case Wait:
+		return a.Because == 0 && a.Ground == None && (a.Message == "" && a.Reason == "" || a.Message != "" && a.Reason != "")
+	case BackOff:
+		return a.Because == 0 && a.Ask == 0 && a.Reason != "" && (a.Message != "" || a.Err != nil)
+	case End:
+		return a.Ask == 0 && a.Reason != "" && (a.Message != "" || a.Err != nil) && (a.Because != 0) == (a.Reason == Held)
+	case Reset, StopKubelet:
+		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground != None
+	case RestartKubelet, Join:
+		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground == None
+	case StartKubelet:
+		return a.Ask == 0 && a.Until.IsZero() && a.Message != ""
+	}
+	return false
+}
+
+// restsOnFreshFacts: to start a kubelet that this run has stopped needs no fact:
+// doubt is enough to leave the machine as it was.
+func restsOnFreshFacts(r *row, a Action) bool {
+	here := Files | Company | Kubeconfig | Unit
+	var needed Topic
+	switch {
+	case a.Kind == StartKubelet:
+		return !r.m.StoppedAt.IsZero()
+	case a.Kind == RestartKubelet && r.f.Credentials.Value.State != Loaded:
+		needed = here | TokensNode
+	case a.Kind == RestartKubelet:
+		needed = here | OwnNode
+	case a.Kind == Join, a.Ground == Asked:
+		needed = here | Token
+	case a.Kind != Reset && a.Kind != StopKubelet:
+		return true
+	case a.Ground == NoCredentials:
+		needed = here | Token | Certificate
+	case a.Ground == StaysAway, a.Ground == Clone:
+		needed = here | Token | OwnNode
+	case a.Ground == RefusesKubelet:
+		needed = here | Token | OwnNode | TokensNode
+	}
+	if a.Because&needed != needed {
+		return false
+	}
+	for _, t := range topics {
+		if a.Because&t != 0 && (!isFresh(r.f.stamp(t)) || !r.known(t)) {
+			return false
+		}
+	}
+	return true
+}
+
+func sparesControlPlane(r *row, a Action) bool {
+	return !a.Kind.Acts() || r.f.Disk.Known() && r.f.Disk.Value.ControlPlane == ""
+}
+
+func undisturbed(r *row, a Action) bool {
+	here := r.f.Machine
+	return !a.Kind.Acts() || a.Kind == StartKubelet || here.Known() && here.Value.Kubeadm == "" && len(here.Value.Mounts) == 0
+}
+
+func sparesRunningKubelet(r *row, a Action) bool {
+	switch {
+	case a.Kind != Reset || a.Ground == Asked && r.forcedReset():
+		return true
+	case a.Ground > NoCredentials && r.m.StoppedAt.IsZero():
+		return false
+	}
+	return !r.kubeletRuns() && r.f.Kubelet.Known() && !r.f.Join.Running
+}
+
+// stopsForAGround: a kubelet without credentials is stopped only where it waits
+// for its first certificate, and beside no pod that this run's own join has not
+// brought.
+func stopsForAGround(r *row, a Action) bool {
+	if a.Kind != StopKubelet {
+		return true
+	}
+	c, in := r.f.Credentials.Value, r.f.Cluster.Value.Node
+	if a.Ground != NoCredentials {
+		return c.State == Loaded && a.Ground != Asked && r.m.StoppedAt.IsZero() && !r.f.Join.Running
+	}
+	return c.State == NotThere && (r.f.Machine.Value.Pods == 0 || r.m.Joins > 0) &&
+		!(in.Answer == Present && r.p.Ours(in.Node) && in.Node.Ready != "Unknown")
+}
+
+func obeysUser(r *row, a Action) bool {
+	return a.Kind != Reset && a.Kind != StopKubelet || r.p.Reset != ResetNever && (a.Ground != Asked || r.forcedReset())
+}
+
+func sparesLosses(r *row, a Action) bool {
+	return a.Kind != Reset && a.Kind != StopKubelet || r.p.Reset == ResetAlways || len(r.f.Disk.Value.Losses) == 0 && !r.f.Disk.Value.AdminConf
+}
+
+// sparesRequest: its key is on the disk, or in the memory of a kubelet that runs
+// or is about to.
+func sparesRequest(r *row, a Action) bool {
+	if a.Kind != Reset && a.Kind != StopKubelet || a.Ground != NoCredentials {
+		return true
+	}
+	q, k := r.f.Request.Value, r.f.Kubelet.Value
+	key := q.Own || (k.Running || k.Starting) && !r.m.fails(k, now)
+	issued := q.Own && q.Name != "" && !q.Denied && now.Sub(r.m.issuedSince) < issuedPatience
+	return !(q.Pending && key) && !issued
+}
+
+func clonedForSure(r *row, a Action) bool {
+	return a.Kind != Reset || a.Ground != Clone ||
+		r.m.StoppedFor == Clone && (r.m.Heartbeat.Moved || r.f.Lease.Known() && r.f.Lease.Value.After(r.m.Renewed))
+}
+
+func sparesMember(r *row, a Action) bool {
+	if r.f.Credentials.Value.State != Loaded || !r.f.Credentials.Known() || r.forcedReset() || !r.isMember() {
+		return true
+	}
+	switch a.Kind {
+	case Reset, StopKubelet, Join:
+		return false
+	case RestartKubelet:
+		return !r.kubeletRuns() || !r.reports()
+	}
+	return true
+}
+
+func observesSuccess(r *row, a Action) bool {
+	if a.Kind != End || a.Reason != Held {
+		return true
+	}
+	seen := r.f.Node
+	if r.f.Credentials.Value.State != Loaded {
+		seen = r.f.Second
+	}
+	n, over := seen.Value.Node, now.Sub(r.m.LevelSince) >= r.p.Hold
+	return r.isMember() && n.BootID == "boot" && (n.MachineID == "" || n.MachineID == "machine") && n.DeletedAt.IsZero() &&
+		r.f.Kubelet.Known() && r.kubeletRuns() && r.reports() && isFresh(r.f.Kubelet.stamp()) && isFresh(seen.stamp()) && !seen.News &&
+		!(r.p.Until != Registered && n.Uninitialized) && !(r.p.Until == Ready && n.Ready != "True") &&
+		(over || n.Ready == "True" && !n.Uninitialized) && r.m.LevelUID == n.UID && !r.f.Join.Running && !r.forcedReset()
+}
+
+func keepsToken(r *row, a Action) bool {
+	return a.Kind != Join && a.Ask&TokensNode == 0 || r.f.Cluster.Known() && r.f.Cluster.Value.Verdict == Proven && r.f.Cluster.Value.NoToken == nil
+}
+
+// joinsAlone: kubeadm takes over a Node that is not Ready, and refuses beside one
+// that is.
+func joinsAlone(r *row, a Action) bool {
+	if a.Kind != Join {
+		return true
+	}
+	c := r.f.Cluster.Value
+	n := c.Node.Node
+	return r.f.Credentials.Value.State == NotThere && r.f.Credentials.Known() && !r.f.Join.Running &&
+		(c.Node.Answer != Present || n.DeletedAt.IsZero() && n.Ready != "True" && (r.p.Ours(n) || n.Ready != "False")) && !r.forcedReset()
+}
+
+// answerable are the topics that can be asked for in this row.
+func (r *row) answerable() Topic {
+	asked := Topic(1<<12 - 1)
+	if r.f.Credentials.Value.State != Loaded {
+		asked &^= OwnNode | Renewal
+	}
+	return asked
+}
+
+func ends(r *row, a Action) bool {
+	return a.Kind != Wait || a.Ask&r.answerable() != 0 || a.Until.After(now) || a.Message != "" && (a.Hint != "" || a.Err != nil) || r.f.Join.Running ||
+		a.Quiet && !a.Limit.IsZero() && a.Limit.After(now)
+}

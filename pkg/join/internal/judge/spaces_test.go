@@ -1,0 +1,230 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+)
+
+// each has every one of the values in a class of its own, same has them all in
+// one, whose first stands for it; no value at all means all of them.
+func each(a axis, names ...string) (classes [][]int) {
+	for _, i := range valuesOf(a, names) {
+		classes = append(classes, []int{i})
+	}
+	return classes
+}
+
+func same(a axis, names ...string) [][]int { return [][]int{valuesOf(a, names)} }
+
+func led(a axis, first string) [][]int {
+	i := valuesOf(a, []string{first})[0]
+	return [][]int{append([]int{i}, but(a, first)...)}
+}
+
+func but(a axis, names ...string) (rest []int) {
+	without := valuesOf(a, names)
+	for i := range dimensions[a] {
+		if !slices.Contains(without, i) {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+func valuesOf(a axis, names []string) (values []int) {
+	if len(names) == 0 {
+		for i := range dimensions[a] {
+			values = append(values, i)
+		}
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(dimensions[a], func(v value) bool { return v.name == name })
+		if i < 0 {
+			panic(fmt.Sprintf("no value %q of %d", name, a))
+		}
+		values = append(values, i)
+	}
+	return values
+}
+
+func join(parts ...[][]int) [][]int { return slices.Concat(parts...) }
+
+// The rows of the judge, in their order.
+const (
+	controlPlaneRow = iota
+	credentialsRow
+	ownNodeRow
+	kubeadmRow
+	backOffRow
+	companyRow
+	programsRow
+	nameRow
+	clusterRow
+	notUnderstoodRow
+	requestRow
+	runningKubeletRow
+	nodeOfOurNameRow
+	resetRow
+	joinRow
+)
+
+// deciding is which row of the judge has the word, and on which ground.
+func (r *row) deciding() (int, *view) {
+	v := &view{p: r.p, m: r.m, f: &r.f, now: now}
+	for i, decide := range rows {
+		if _, decided := decide(v); decided {
+			return i, v
+		}
+	}
+	return -1, v
+}
+
+func decidedBy(n int) func(*row) bool {
+	return func(r *row) bool {
+		i, _ := r.deciding()
+		return i == n
+	}
+}
+
+func grounded(n int) func(*row) bool {
+	return func(r *row) bool {
+		i, v := r.deciding()
+		return i == n && v.ground != None
+	}
+}
+
+func groundless(n int) func(*row) bool {
+	return func(r *row) bool {
+		i, v := r.deciding()
+		return i == n && v.ground == None
+	}
+}
+
+// condition rows that begin with one of these Nodes.
+func condition(r *row) bool {
+	i, _ := r.deciding()
+	return i == ownNodeRow || i == notUnderstoodRow
+}
+
+// ages of some topics, each in a class of its own; all others are one with fresh.
+func agesOf(of ...Topic) [][]int {
+	one, singles := []int{0}, [][]int{}
+	special := len(freshness) - 4
+	for i := 1; i < len(freshness); i++ {
+		switch {
+		case i < special && !slices.Contains(of, topics[(i-1)/int(ages-1)]),
+			i == special && !slices.Contains(of, OwnNode), i == special+1 && !slices.Contains(of, Token):
+			one = append(one, i)
+		default:
+			singles = append(singles, []int{i})
+		}
+	}
+	return append([][]int{one}, singles...)
+}
+
+var (
+	here     = []Topic{Files, Company, Kubeconfig, Unit}
+	loadedAs = [][]int{valuesOf(byCreds, []string{"loaded", "expired", "of another CA", "another cluster's"})}
+	alone    = [][]int{{0}, {1}, {2}, {3, 4}}
+	// kubelets that only differ in what a restart and its like do not look at
+	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
+		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs under another name"),
+		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop"))
+	others = []string{"another's", "another's, dead", "another's, alive", "the image's", "the image's, dead", "the image's, alive",
+		"of one kernel with ours", "of an earlier boot", "of an earlier boot, dead", "without a boot ID"}
+	provens = func() (values [][]int) {
+		for i := firstProven; i < len(clusters); i++ {
+			values = append(values, []int{i})
+		}
+		return values
+	}()
+	disks = [][]int{{2, 3}, {4, 5, 6}, {7}, {8}}
+	told  = join(each(byRequest, "not known", "none", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
+		same(byRequest, "denied, told", "issued 16 s ago", "issued for an earlier key"))
+)
+
+// leading values are those with which the judge goes on to its later rows.
+var leading = [axes][]int{
+	byDisk: {2, 3, 4, 5, 6, 7, 8}, byMachine: {3, 4}, byCreds: {1, 2, 3, 5, 6}, byKubelet: {6, 7, 8, 9, 10, 11, 12, 13, 14, 16},
+	byPrograms: {2}, byName: {3, 4}, byEndpoint: {2, 3}, byCluster: {17, 18, 20, 23}, byRequest: {1, 6, 7}, byJoin: {0},
+	bySince: {3}, byRestart: {1, 2}, byHeard: {0}, byFailed: {0, 1}, byTaken: {2}, byDoubt: {0}, byDeletions: {0, 1}, byFresh: {0},
+}
+
+// tending is what a kubelet's restart, and what comes before it, looks at.
+func tending(kubelet [][]int, more map[axis][][]int) map[axis][][]int {
+	of := map[axis][][]int{
+		byCreds: loadedAs, byKubelet: kubelet, byMachine: alone, bySince: each(bySince), byRestart: each(byRestart), byHeard: each(byHeard),
+		byFailed: each(byFailed), byPause: each(byPause), byFresh: agesOf(append(here, OwnNode)...),
+	}
+	for a, classes := range more {
+		of[a] = classes
+	}
+	return of
+}
+
+var spaces = slices.Concat(nearSpaces, understoodWithToken(), farSpaces)
+
+// nearSpaces end with the Node that the kubelet's credentials see.
+var nearSpaces = []*space{
+	{"the disk", "nothing else is looked at before it", map[axis][][]int{byDisk: each(byDisk), byFresh: agesOf(Files)}, decidedBy(controlPlaneRow)},
+	{"credentials", "they are read before anything is asked of anybody but their server",
+		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)}, decidedBy(credentialsRow)},
+	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "not heard"), byFresh: agesOf(OwnNode)}, decidedBy(ownNodeRow)},
+	{"an end by kubeadm's word", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin, "has failed for good"),
+		bySight: {but(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving")}}, decidedBy(ownNodeRow)},
+	{"too many deletions", "what ends the run is decided",
+		map[axis][][]int{byCreds: loadedAs, byDeletions: each(byDeletions, "too many"), bySight: each(bySight), byJoin: each(byJoin)}, decidedBy(ownNodeRow)},
+	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
+		bySight: {but(bySight, "not heard")}, byDeletions: same(byDeletions, "none", "one")}, func(r *row) bool {
+		return Next(r.p, r.m, &r.f, now).Kind == StartKubelet && r.f.Credentials.Value.State == Loaded && condition(r)
+	}},
+	{"no useful answer", "nothing is done", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "silence", "403"), byStopped: each(byStopped)}, condition},
+	{"a member under another name", "it is kept, whatever it is like",
+		map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404", "404, and late news of the one before"),
+			byName: each(byName, "another, asked for"), byReset: each(byReset)}, func(r *row) bool {
+			return condition(r) && Next(r.p, r.m, &r.f, now).Reason == Refusal
+		}},
+	{"a Node that is leaving", "it is waited out", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped),
+		bySight: each(bySight, "ours, leaving", "dead, leaving", "the image's, leaving")}, condition},
+	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
+		bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized"), byKubelet: each(byKubelet), byRestart: each(byRestart), byHold: each(byHold),
+		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *row) bool {
+		return condition(r) && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running)
+	}},
+	{"a member with a kubelet that does not run or report", "the level matters to one that does",
+		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
+			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: [][]int{valuesOf(bySince, nil)}, byHold: each(byHold),
+				byJoin: {{0, 2, 3}}}), func(r *row) bool { return condition(r) && !(r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil) }},
+	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
+		bySight: each(bySight, "404", "404, and late news of the one before", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
+		func(r *row) bool { return condition(r) && r.early() }},
+	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: same(bySight, "404", "404, and late news of the one before"),
+		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *row) bool { return condition(r) && !r.early() }},
+	{"a dead Node", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "dead"), byJoined: same(byJoined)}),
+		func(r *row) bool { return condition(r) && !r.early() }},
+	{"another's Node by its name", "a name that is taken is no matter of our kubelet", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, others...),
+		bySince: each(bySince), byHeard: each(byHeard), byJoined: each(byJoined), byName: each(byName), byJoin: each(byJoin), byFresh: agesOf(Naming)},
+		func(r *row) bool { return condition(r) && r.named() }},
+	{"another's Node", "what its name is does not matter", tending(kubelets, map[axis][][]int{byJoined: {{0, 1}, {3, 2}}, bySight: join(same(bySight, "another's, dead", "the image's, dead"),
+		same(bySight, "another's", "another's, alive", "the image's", "the image's, alive", "of one kernel with ours"), same(bySight, "of an earlier boot", "without a boot ID"),
+		each(bySight, "of an earlier boot, dead")), byName: led(byName, "self")}), func(r *row) bool { return condition(r) && !r.named() && !r.f.Join.Running }},
+	{"401 to the kubelet", "the token is tried meanwhile", map[axis][][]int{byCreds: each(byCreds, "loaded", "expired", "of another CA", "another cluster's"), bySight: each(bySight, "401"),
+		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
+		byFresh: agesOf(Token, TokensNode)}, condition},
+}
+
+func (r *row) early() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	born := r.m.lasting(r.m.Newborn, now) < registerPatience
+	return r.f.Join.Running || born && (r.m.Is == Dead || v.m.Is == Gone && !v.m.Lost)
+}
+
+// named: the name decides, or that a Node lives.
+func (r *row) named() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	node := v.sight().Node
+	another, alive := r.p.another(node), node.Ready == "True" || node.Ready == "False"
+	patient := r.m.lasting(r.m.Since, now) < StatusPatience && (!another || !alive || now.Sub(r.m.Newborn) < StatusPatience)
+	n := r.f.Name.Value
+	return r.f.Join.Running || alive && !patient || another && (n.Wait != nil || n.End != nil || n.Name == "" && v.unasked(Naming) != 0)
+}
