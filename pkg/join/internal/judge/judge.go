@@ -312,8 +312,8 @@ func (v *view) notUnderstood() (Action, bool) {
 	switch {
 	case v.nodeName() != v.f.Name.Value.Name: // that it is wanted under that name is a guess
 		return v.refuseUnderstanding()
-	case v.m.Is == Unheard:
-		return v.ask(TokensNode, Verify), true
+	case v.m.Is == Unheard || v.unasked(TokensNode) != 0:
+		return v.ask(v.stale(TokensNode), Verify).asking(v, TokensNode, ProbeSilent), true
 	}
 	if a, decided := v.condition(); decided && a.Kind != BackOff {
 		if a.Kind == Wait {

@@ -11,8 +11,8 @@ func (v *view) ownNode() (Action, bool) {
 	switch {
 	case v.forced() || v.state() != Loaded:
 		return pass()
-	case v.m.Is == Unheard:
-		return v.ask(v.unasked(OwnNode), ""), true
+	case v.m.Is == Unheard || v.unasked(OwnNode) != 0: // renewed credentials are to see for themselves what is remembered
+		return v.ask(v.stale(OwnNode), "").asking(v, OwnNode, ProbeSilent), true
 	case v.f.Join.End != nil && v.m.Is != Member:
 		return *v.f.Join.End, true
 	case v.p.MaxDeletions > 0 && v.m.Deletions > v.p.MaxDeletions:
