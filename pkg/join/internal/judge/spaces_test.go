@@ -100,10 +100,34 @@ func groundless(n int) func(*row) bool {
 	}
 }
 
-// condition rows that begin with one of these Nodes.
+// condition: the Node decides, and nothing that comes before what it is like.
 func condition(r *row) bool {
-	i, _ := r.deciding()
-	return i == ownNodeRow || i == notUnderstoodRow
+	i, v := r.deciding()
+	return (i == ownNodeRow || i == notUnderstoodRow) && !r.unheard() && !r.over() && !r.misnamed() && !r.stoppedInVain(v)
+}
+
+func (r *row) unheard() bool {
+	return r.m.Is == Unheard || r.f.Credentials.Value.State == Loaded && r.f.Node.At.IsZero() || r.f.Credentials.Value.State != Loaded && r.f.Second.At.IsZero()
+}
+
+// over: what ends the run is decided.
+func (r *row) over() bool {
+	return r.f.Credentials.Value.State == Loaded && (r.m.Deletions > r.p.MaxDeletions || r.f.Join.End != nil && r.m.Is != Member)
+}
+
+// misnamed: our Node is there, or was, under another name than the one asked for.
+func (r *row) misnamed() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	is := v.nodeName()
+	if r.m.Is == Member {
+		is = v.sight().Node.Name
+	}
+	wanted := r.f.Name.Value.Name
+	return r.p.Named && wanted != "" && is != wanted && (r.m.Is == Gone || r.m.Is == Member && r.p.Reset != ResetAlways)
+}
+
+func (r *row) stoppedInVain(v *view) bool {
+	return r.f.Credentials.Value.State == Loaded && v.ground == None && !r.m.StoppedAt.IsZero() && !now.Before(r.m.BackOffUntil)
 }
 
 // ages of some topics, each in a class of its own; all others are one with fresh.
@@ -169,21 +193,23 @@ var nearSpaces = []*space{
 	{"the disk", "nothing else is looked at before it", map[axis][][]int{byDisk: each(byDisk), byFresh: agesOf(Files)}, decidedBy(controlPlaneRow)},
 	{"credentials", "they are read before anything is asked of anybody but their server",
 		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)}, decidedBy(credentialsRow)},
-	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "not heard"), byFresh: agesOf(OwnNode)}, decidedBy(ownNodeRow)},
-	{"an end by kubeadm's word", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin, "has failed for good"),
-		bySight: {but(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving")}}, decidedBy(ownNodeRow)},
-	{"too many deletions", "what ends the run is decided",
-		map[axis][][]int{byCreds: loadedAs, byDeletions: each(byDeletions, "too many"), bySight: each(bySight), byJoin: each(byJoin)}, decidedBy(ownNodeRow)},
-	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
-		bySight: {but(bySight, "not heard")}, byDeletions: same(byDeletions, "none", "one")}, func(r *row) bool {
-		return Next(r.p, r.m, &r.f, now).Kind == StartKubelet && r.f.Credentials.Value.State == Loaded && condition(r)
+	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *row) bool {
+		return decidedBy(ownNodeRow)(r) && r.unheard()
 	}},
-	{"no useful answer", "nothing is done", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "silence", "403"), byStopped: each(byStopped)}, condition},
-	{"a member under another name", "it is kept, whatever it is like",
+	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
+		func(r *row) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
+	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
+		bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *row) bool {
+		i, v := r.deciding()
+		return i == ownNodeRow && !r.unheard() && !r.over() && r.stoppedInVain(v)
+	}},
+	{"a Node under another name", "it is kept, whatever it is like",
 		map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404", "404, and late news of the one before"),
 			byName: each(byName, "another, asked for"), byReset: each(byReset)}, func(r *row) bool {
-			return condition(r) && Next(r.p, r.m, &r.f, now).Reason == Refusal
+			i, v := r.deciding()
+			return (i == ownNodeRow || i == notUnderstoodRow) && !r.unheard() && !r.over() && !r.stoppedInVain(v) && r.misnamed()
 		}},
+	{"no useful answer", "nothing is done", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "silence", "403")}, condition},
 	{"a Node that is leaving", "it is waited out", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped),
 		bySight: each(bySight, "ours, leaving", "dead, leaving", "the image's, leaving")}, condition},
 	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
