@@ -10,7 +10,8 @@ func understoodWithToken() (found []*space) {
 		of[byCreds] = each(byCreds, "not understood")
 		of[byCluster] = led(byCluster, "no Node")
 		of[byName] = led(byName, "self")
-		if named, has := s.of[byName]; has {
+		named := s.of[byName]
+		if named != nil {
 			of[byName] = named
 		}
 		if _, has := s.of[byMachine]; !has {
@@ -27,17 +28,14 @@ func understoodWithToken() (found []*space) {
 		of[byFailed] = each(byFailed)
 		switch _, has := s.of[byFresh]; {
 		case s.of[byPause] != nil:
-			of[byFresh] = agesOf(append(here, TokensNode)...)
+			of[byFresh] = coarse(append(here, TokensNode)...)
 		case has:
 			of[byFresh] = agesOf(Unit, TokensNode, Naming)
 		default:
 			of[byFresh] = led(byFresh, "all fresh")
 		}
 		only := s.only
-		found = append(found, &space{s.name + ", as the token sees it", s.why, of, func(r *row) bool {
-			i, _ := r.deciding()
-			return i == notUnderstoodRow && only(r) || i == notUnderstoodRow && r.m.Is == Unheard
-		}})
+		found = append(found, &space{s.name + ", as the token sees it", s.why, of, func(r *judged) bool { return r.by == notUnderstoodRow && (only(r) || r.unheard() && named == nil) }})
 	}
 	return found
 }
@@ -79,7 +77,7 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 	ground[bySince], ground[byRestart], ground[byHeard] = led(bySince, "2 h"), led(byRestart, "5 min"), led(byHeard, "throughout")
 	ground[byTaken], ground[byDoubt], ground[byDeletions] = led(byTaken, "91 s"), led(byDoubt, "none"), led(byDeletions, "none")
 	return []*space{
-		{name + ", by the user's word", why, forced, func(r *row) bool { return r.forcedReset() && groundless(n)(r) }},
+		{name + ", by the user's word", why, forced, func(r *judged) bool { return r.forcedReset() && groundless(n)(r) }},
 		{name + ", without credentials", why, bare, groundless(n)},
 		{name + ", with a ground", why, ground, grounded(n)},
 	}
@@ -97,13 +95,13 @@ var farSpaces = func() (found []*space) {
 		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
 			byFresh: agesOf(Certificate)})[1:2],
 		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
-			byCluster: provens, bySight: each(bySight, "silence", "403", "404", "ours", "dead", "another's"), byFresh: agesOf(Files, Company, Kubeconfig, Unit, Token, Certificate, TokensNode),
+			byCluster: provens, bySight: each(bySight, "silence", "403", "404", "ours", "dead", "another's"), byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
 		})[1:2],
 		far("a Node of our name", "it has to go first", nodeOfOurNameRow, map[axis][][]int{byDisk: disks, byCluster: provens, byNext: each(byNext), byFresh: agesOf(Token)}),
 		far("a reset", "all that it rests on is looked at", resetRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: kubeletsToReset, byRequest: told, byPrograms: each(byPrograms, "not known", "fit"),
-			byLease: each(byLease), byJoined: same(byJoined), byFresh: agesOf(append(here, Token, Certificate, OwnNode, TokensNode, Programs)...)}),
+			byLease: each(byLease), byJoined: same(byJoined), byFresh: coarse(append(here, Token, Certificate, OwnNode, TokensNode, Programs)...)}),
 		far("a join", "all that it rests on is looked at", joinRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: each(byKubelet), byRequest: told, byPrograms: each(byPrograms),
-			byCluster: provens, byFresh: agesOf(append(here, Token, Programs)...)}),
+			byCluster: provens, byFresh: coarse(append(here, Token, Programs)...)}),
 	} {
 		found = append(found, s...)
 	}

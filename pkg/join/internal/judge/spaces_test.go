@@ -68,42 +68,43 @@ const (
 	joinRow
 )
 
-// deciding is which row of the judge has the word, and on which ground.
-func (r *row) deciding() (int, *view) {
-	v := &view{p: r.p, m: r.m, f: &r.f, now: now}
+// judged is a row with what the judge says of it, and which of its rows says so.
+type judged struct {
+	*row
+	by int
+	v  view
+	a  Action
+}
+
+// judge is what Next does, keeping what it found out on the way.
+func (j *judged) judge(r *row) {
+	j.row, j.by, j.v = r, -1, view{p: r.p, m: r.m, f: &r.f, now: now}
 	for i, decide := range rows {
-		if _, decided := decide(v); decided {
-			return i, v
+		if a, decided := decide(&j.v); decided {
+			if a.Kind == Wait {
+				a.Ask |= j.v.beside
+			}
+			j.by, j.a = i, a
+			return
 		}
 	}
-	return -1, v
 }
 
-func decidedBy(n int) func(*row) bool {
-	return func(r *row) bool {
-		i, _ := r.deciding()
-		return i == n
-	}
+func decidedBy(n int) func(*judged) bool { return func(j *judged) bool { return j.by == n } }
+
+func grounded(n int) func(*judged) bool {
+	return func(j *judged) bool { return j.by == n && j.v.ground != None }
 }
 
-func grounded(n int) func(*row) bool {
-	return func(r *row) bool {
-		i, v := r.deciding()
-		return i == n && v.ground != None
-	}
-}
-
-func groundless(n int) func(*row) bool {
-	return func(r *row) bool {
-		i, v := r.deciding()
-		return i == n && v.ground == None
-	}
+func groundless(n int) func(*judged) bool {
+	return func(j *judged) bool { return j.by == n && j.v.ground == None }
 }
 
 // condition: the Node decides, and nothing that comes before what it is like.
-func condition(r *row) bool {
-	i, v := r.deciding()
-	return (i == ownNodeRow || i == notUnderstoodRow) && !r.unheard() && !r.over() && !r.misnamed() && !r.stoppedInVain(v)
+func condition(j *judged) bool { return j.byNode() && !j.misnamed() }
+
+func (j *judged) byNode() bool {
+	return (j.by == ownNodeRow || j.by == notUnderstoodRow) && !j.unheard() && !j.over() && !j.stoppedInVain()
 }
 
 func (r *row) unheard() bool {
@@ -126,8 +127,8 @@ func (r *row) misnamed() bool {
 	return r.p.Named && wanted != "" && is != wanted && (r.m.Is == Gone || r.m.Is == Member && r.p.Reset != ResetAlways)
 }
 
-func (r *row) stoppedInVain(v *view) bool {
-	return r.f.Credentials.Value.State == Loaded && v.ground == None && !r.m.StoppedAt.IsZero() && !now.Before(r.m.BackOffUntil)
+func (r *judged) stoppedInVain() bool {
+	return r.f.Credentials.Value.State == Loaded && r.v.ground == None && !r.m.StoppedAt.IsZero() && !now.Before(r.m.BackOffUntil)
 }
 
 // ages of some topics, each in a class of its own; all others are one with fresh.
@@ -146,10 +147,34 @@ func agesOf(of ...Topic) [][]int {
 	return append([][]int{one}, singles...)
 }
 
+// coarse has the ages of one topic that are too old for an act in one class.
+func coarse(of ...Topic) [][]int {
+	one, classes := []int{0}, [][]int{}
+	special := len(freshness) - 4
+	for i := 1; i < special; i++ {
+		topic, a := topics[(i-1)/int(ages-1)], age((i-1)%int(ages-1))+never
+		if !slices.Contains(of, topic) || a == slow && topic&local == 0 {
+			one = append(one, i)
+		} else if a == never {
+			classes = append(classes, []int{i + int(old-never), i, i + int(beforeAct-never)})
+			if topic&local != 0 {
+				classes[len(classes)-1] = append(classes[len(classes)-1], i+int(slow-never))
+			}
+		}
+	}
+	one = append(one, special)
+	if slices.Contains(of, Token) {
+		classes = append(classes, []int{special + 1})
+	} else {
+		one = append(one, special+1)
+	}
+	return append([][]int{one, {special + 2}, {special + 3}}, classes...)
+}
+
 var (
 	here     = []Topic{Files, Company, Kubeconfig, Unit}
 	loadedAs = [][]int{valuesOf(byCreds, []string{"loaded", "expired", "of another CA", "another cluster's"})}
-	alone    = [][]int{{0}, {1}, {2}, {3, 4}}
+	alone    = [][]int{{0, 1, 2}, {3, 4}}
 	// kubelets that only differ in what a restart and its like do not look at
 	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
 		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs under another name"),
@@ -178,7 +203,7 @@ var leading = [axes][]int{
 func tending(kubelet [][]int, more map[axis][][]int) map[axis][][]int {
 	of := map[axis][][]int{
 		byCreds: loadedAs, byKubelet: kubelet, byMachine: alone, bySince: each(bySince), byRestart: each(byRestart), byHeard: each(byHeard),
-		byFailed: each(byFailed), byPause: each(byPause), byFresh: agesOf(append(here, OwnNode)...),
+		byFailed: each(byFailed), byPause: each(byPause), byFresh: coarse(append(here, OwnNode)...),
 	}
 	for a, classes := range more {
 		of[a] = classes
@@ -193,47 +218,47 @@ var nearSpaces = []*space{
 	{"the disk", "nothing else is looked at before it", map[axis][][]int{byDisk: each(byDisk), byFresh: agesOf(Files)}, decidedBy(controlPlaneRow)},
 	{"credentials", "they are read before anything is asked of anybody but their server",
 		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)}, decidedBy(credentialsRow)},
-	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *row) bool {
+	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
 		return decidedBy(ownNodeRow)(r) && r.unheard()
 	}},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
-		func(r *row) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
+		func(r *judged) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
 	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
-		bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *row) bool {
-		i, v := r.deciding()
-		return i == ownNodeRow && !r.unheard() && !r.over() && r.stoppedInVain(v)
+		bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
+		return r.by == ownNodeRow && !r.unheard() && !r.over() && r.stoppedInVain()
 	}},
 	{"a Node under another name", "it is kept, whatever it is like",
 		map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404", "404, and late news of the one before"),
-			byName: each(byName, "another, asked for"), byReset: each(byReset)}, func(r *row) bool {
-			i, v := r.deciding()
-			return (i == ownNodeRow || i == notUnderstoodRow) && !r.unheard() && !r.over() && !r.stoppedInVain(v) && r.misnamed()
+			byName: each(byName, "another, asked for"), byReset: each(byReset)}, func(r *judged) bool {
+			return r.byNode() && r.misnamed()
 		}},
 	{"no useful answer", "nothing is done", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "silence", "403")}, condition},
 	{"a Node that is leaving", "it is waited out", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped),
 		bySight: each(bySight, "ours, leaving", "dead, leaving", "the image's, leaving")}, condition},
 	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
 		bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized"), byKubelet: each(byKubelet), byRestart: each(byRestart), byHold: each(byHold),
-		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *row) bool {
+		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *judged) bool {
 		return condition(r) && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running)
 	}},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
 		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
 			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: [][]int{valuesOf(bySince, nil)}, byHold: each(byHold),
-				byJoin: {{0, 2, 3}}}), func(r *row) bool { return condition(r) && !(r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil) }},
+				byJoin: {{0, 2, 3}}}), func(r *judged) bool {
+			return condition(r) && !(r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil)
+		}},
 	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
 		bySight: each(bySight, "404", "404, and late news of the one before", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
-		func(r *row) bool { return condition(r) && r.early() }},
+		func(r *judged) bool { return condition(r) && r.early() }},
 	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: same(bySight, "404", "404, and late news of the one before"),
-		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *row) bool { return condition(r) && !r.early() }},
+		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *judged) bool { return condition(r) && !r.early() }},
 	{"a dead Node", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "dead"), byJoined: same(byJoined)}),
-		func(r *row) bool { return condition(r) && !r.early() }},
+		func(r *judged) bool { return condition(r) && !r.early() }},
 	{"another's Node by its name", "a name that is taken is no matter of our kubelet", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, others...),
 		bySince: each(bySince), byHeard: each(byHeard), byJoined: each(byJoined), byName: each(byName), byJoin: each(byJoin), byFresh: agesOf(Naming)},
-		func(r *row) bool { return condition(r) && r.named() }},
+		func(r *judged) bool { return condition(r) && r.named() }},
 	{"another's Node", "what its name is does not matter", tending(kubelets, map[axis][][]int{byJoined: {{0, 1}, {3, 2}}, bySight: join(same(bySight, "another's, dead", "the image's, dead"),
 		same(bySight, "another's", "another's, alive", "the image's", "the image's, alive", "of one kernel with ours"), same(bySight, "of an earlier boot", "without a boot ID"),
-		each(bySight, "of an earlier boot, dead")), byName: led(byName, "self")}), func(r *row) bool { return condition(r) && !r.named() && !r.f.Join.Running }},
+		each(bySight, "of an earlier boot, dead")), byName: led(byName, "self")}), func(r *judged) bool { return condition(r) && !r.named() && !r.f.Join.Running }},
 	{"401 to the kubelet", "the token is tried meanwhile", map[axis][][]int{byCreds: each(byCreds, "loaded", "expired", "of another CA", "another cluster's"), bySight: each(bySight, "401"),
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, condition},
