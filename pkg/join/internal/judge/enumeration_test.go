@@ -163,7 +163,7 @@ func (s *space) judgeAgain(c *census, w *rower, along []axis, index []int, at *p
 	c.again++
 	b := j.a
 	c.check(r, &again, b)
-	if a.Kind != b.Kind || a.Reason != b.Reason || a.Ground != b.Ground || a.Because != b.Because {
+	if a.Kind != b.Kind || a.Kind == End && a.Reason != b.Reason || a.Ground != b.Ground || a.Because != b.Because {
 		c.fail(s.name+": the same to the judge, but "+a.Message, at, a)
 		c.fail(s.name+": the same to the judge, and "+b.Message, &again, b)
 	}

@@ -66,10 +66,10 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 	ground[byReset] = each(byReset, "auto", "never", "always, done")
 	ground[byCreds] = join(same(byCreds, "expired", "loaded", "another cluster's"), each(byCreds, "of another CA"))
 	delete(ground, byRequest) // the kubelet has a certificate
-	ground[byDisk] = join(each(byDisk, "not known", "control plane"), same(byDisk, "clean", "leftovers", "the cluster's own CA", "another CA"),
-		same(byDisk, "admin.conf", "leftovers and admin.conf"), each(byDisk, "leftovers and losses"))
 	if n == resetRow {
 		ground[byKubelet] = kubeletsInTheWay
+		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "the cluster's own CA", "another CA"), same(byDisk, "admin.conf", "leftovers and admin.conf"),
+			each(byDisk, "leftovers and losses"))
 	}
 	ground[bySight] = join(same(bySight, "404", "404, and late news of the one before"), same(bySight, "401"), each(bySight, "the image's"), each(bySight, "the image's, alive"),
 		same(bySight, "the image's, dead", "of one kernel with ours"))

@@ -155,11 +155,16 @@ func coarse(of ...Topic) [][]int {
 		topic, a := topics[(i-1)/int(ages-1)], age((i-1)%int(ages-1))+never
 		if !slices.Contains(of, topic) || a == slow && topic&local == 0 {
 			one = append(one, i)
-		} else if a == never {
-			classes = append(classes, []int{i + int(old-never), i, i + int(beforeAct-never)})
+		} else if class := []int{i}; a == old {
 			if topic&local != 0 {
-				classes[len(classes)-1] = append(classes[len(classes)-1], i+int(slow-never))
+				class = append(class, i+int(slow-old))
 			}
+			if topic != Unit && topic != Company { // they are asked for before anything rests on them
+				class = append(class, i+int(beforeAct-old))
+			}
+			classes = append(classes, class)
+		} else if a == never || a == beforeAct && (topic == Unit || topic == Company) {
+			classes = append(classes, class)
 		}
 	}
 	one = append(one, special)
