@@ -158,6 +158,10 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 	token, bearer, harmlessCA := r.tokens.token, r.bearer(r.tokens.token), judge.HarmlessCA(&r.facts)
 	go func() {
 		defer stop()
+		if err := r.w.RemoveBootstrapConf(); err != nil { // of a join that was killed
+			back <- err
+			return
+		}
 		err := r.w.Join(attempt, token, bearer, harmlessCA)
 		if rmErr := r.w.RemoveBootstrapConf(); rmErr != nil && err == nil {
 			err = rmErr // it holds the token
@@ -170,15 +174,11 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 func (r *run) joinEnded(err error) {
 	r.running.back, r.running.acted = nil, time.Now()
 	r.keepTail(err)
-	r.facts.Join = judge.Joining{}
+	r.facts.Join = judge.Joining{Back: true, Err: err}
 	r.memory = r.memory.JoinEnded(time.Now())
 	if err == nil {
-		if r.facts.Credentials.Value.State != judge.Loaded {
-			r.facts.Join.Err = errors.New("kubeadm join succeeded, but left no credentials")
-		}
 		return
 	}
-	r.facts.Join.Err = err
 	var failure *kubeadm.Failure
 	if !errors.As(err, &failure) {
 		return

@@ -71,8 +71,8 @@ func TestCredentialsThatAreNotUnderstoodAreNotThrownAway(t *testing.T) { // A3
 	}{
 		"a member":                       {"", func(*sim) {}, wanted{reason: AlreadyJoined}},
 		"the Node is gone":               {"", func(s *sim) { s.deleteNode() }, wanted{reason: Recovered, restarts: 1}},
-		"under another name":             {"w1x", func(*sim) {}, wanted{reason: AlreadyJoined}},
-		"under another name, and gone":   {"w1x", func(s *sim) { s.deleteNode() }, wanted{reason: Recovered, restarts: 1}},
+		"under another name":             {"w1x", func(*sim) {}, wanted{reason: Refused}},
+		"under another name, and gone":   {"w1x", func(s *sim) { s.deleteNode() }, wanted{reason: Refused}},
 		"gone, and it does not register": {"", func(s *sim) { s.deleteNode(); s.mute = true }, wanted{reason: Refused, restarts: -1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestControlPlaneUnderRepairIsRefusedWhateverTheUserSays(t *testing.T) { // 
 			wanted{reason: Joined, joins: 1}.check(s.t, r, err)
 		})
 		live(t, nil, func(s *sim, start func() (Report, error)) {
-			s.disk = host.Disk{AdminConf: true, Leftovers: []string{"/etc/kubernetes/bootstrap-kubelet.conf"}}
+			s.disk = host.Disk{AdminConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
 			r, err := start()
 			wanted{reason: Refused}.check(s.t, r, err)
 		})

@@ -161,9 +161,12 @@ func (r *run) disk() (judge.Disk, error) {
 	}
 	found := judge.Disk{ControlPlane: d.ControlPlane, AdminConf: d.AdminConf}
 	for _, path := range d.Leftovers {
-		if path == clusterCA {
+		switch path {
+		case clusterCA:
 			found.CAFile = path
-		} else {
+		case bootstrapConf:
+			found.Bootstrap = path
+		default:
 			found.Leftovers = append(found.Leftovers, path)
 		}
 	}

@@ -143,9 +143,19 @@ func TestDeletedAgainAndAgainStopsAtTheBudgetWithBackOffBetween(t *testing.T) {
 
 func TestLeftoversWithoutCredentialsAreResetOnce(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
-		s.disk = host.Disk{BootstrapConf: true, Leftovers: []string{"/etc/kubernetes/bootstrap-kubelet.conf"}}
+		s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
+	})
+}
+
+// What a join leaves that never got to a certificate hinders the next one only while a kubelet needs it.
+func TestWhatADeadJoinLeftNeedsNoReset(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready, s.caFile = true, simCA
+		s.disk = host.Disk{BootstrapConf: true, Leftovers: []string{"/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/pki/ca.crt"}}
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
 	})
 }
 

@@ -21,10 +21,11 @@ import (
 )
 
 // kubeletConf is where kubeadm has the kubelet write its kubeconfig, clusterCA
-// where it puts the cluster's CA.
+// where it puts the cluster's CA, and bootstrapConf holds the token meanwhile.
 const (
-	kubeletConf = "/etc/kubernetes/kubelet.conf"
-	clusterCA   = "/etc/kubernetes/pki/ca.crt"
+	kubeletConf   = "/etc/kubernetes/kubelet.conf"
+	bootstrapConf = "/etc/kubernetes/bootstrap-kubelet.conf"
+	clusterCA     = "/etc/kubernetes/pki/ca.crt"
 )
 
 // kubeletLogLines of the kubelet's log travel with a failure.

@@ -120,7 +120,7 @@ func (r *run) run(ctx context.Context) (Report, error) {
 	held, err := r.loop(ctx)
 	r.tell.end(err)
 	if !r.memory.StoppedAt.IsZero() { // not left as nodejoin found it
-		start, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+		start, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 		defer cancel()
 		if startErr := r.w.StartKubelet(start); startErr != nil {
 			r.tell.warn(fmt.Sprintf("the kubelet was stopped and cannot be started again: %v", startErr))

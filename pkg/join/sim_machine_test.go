@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -350,5 +351,6 @@ func (s *sim) RemoveBootstrapConf() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.disk.BootstrapConf = false
+	s.disk.Leftovers = slices.DeleteFunc(slices.Clone(s.disk.Leftovers), func(path string) bool { return path == bootstrapConf })
 	return nil
 }

@@ -40,4 +40,7 @@ const (
 	// restartTimeout bounds one restart of the kubelet's unit: systemd itself
 	// kills a unit that does not stop after 90 s.
 	restartTimeout = 100 * time.Second
+	// startTimeout bounds its start at the end of a run: whoever is told to stop
+	// does so within 10 s.
+	startTimeout = 8 * time.Second
 )

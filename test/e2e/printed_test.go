@@ -96,6 +96,7 @@ var printedOnes = map[string]printedOne{
 	"systemctl enable kubelet":  {},
 	"systemctl unmask kubelet":  {},
 	"systemctl restart kubelet": {},
+	"systemctl start kubelet":   {},
 	"systemctl status kubelet":  {},
 
 	"nodejoin check":        {},
@@ -115,6 +116,7 @@ var printedOnes = map[string]printedOne{
 	"kubectl delete node %s":                    {onControlPlane, "kubectl delete node --dry-run=server %NODE"},
 	"kubectl describe node %s":                  {onControlPlane, "kubectl describe node %NODE"},
 	"kubectl get csr":                           {where: onControlPlane},
+	"kubectl get node %s -o yaml":               {onControlPlane, "kubectl get node %NODE -o yaml"},
 	"kubectl get events -A | grep DeletingNode": {onControlPlane, "kubectl get events -A | grep -c DeletingNode || true"},
 	"kubectl label node":                        {onControlPlane, "kubectl label node %NODE example.org/a=b"},
 

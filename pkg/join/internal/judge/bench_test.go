@@ -52,7 +52,8 @@ func TestAJudgementStaysCheap(t *testing.T) {
 		for i := range 10_000 {
 			s := seen(with(ourNode, "True"))
 			s.Node.UID = string(rune('a' + i%7000))
-			m = m.takeNode(r.p, s, now.Add(time.Duration(i)*time.Second))
+			at := now.Add(time.Duration(i) * time.Second)
+			m = m.takeNode(r.p, Fact[Sighting]{Value: s, Asked: at, At: at, News: true})
 			m = m.takeKubelet(Kubelet{Running: true, PID: i + 1}, now)
 			m = m.Failed(now, now)
 		}

@@ -122,7 +122,8 @@ func (f *Facts) stamp(t Topic) stamp {
 type Disk struct {
 	ControlPlane string   // the path that proves a control-plane host
 	AdminConf    bool     // an administrator's kubeconfig is here, as on a control plane
-	Leftovers    []string // files that hinder kubeadm join, pki/ca.crt excepted
+	Leftovers    []string // files that hinder kubeadm join, but for these two:
+	Bootstrap    string   // bootstrap-kubelet.conf, if it is there
 	CA           []string // public-key pins of pki/ca.crt; empty: it is not there, or no certificate
 	CAFile       string   // pki/ca.crt, if it is there and hinders kubeadm join
 	Losses       []string // this machine's own files that kubeadm reset would delete
@@ -253,7 +254,8 @@ type Request struct {
 // Joining is a kubeadm join of this run.
 type Joining struct {
 	Running bool
-	Err     error   // how the last one came back
+	Back    bool    // the last one has come back,
+	Err     error   // and how
 	End     *Action // the run's end, if that is what Err means
 }
 

@@ -102,7 +102,7 @@ func TestAHeartbeatMovesWithinOneSight(t *testing.T) {
 			at = at.Add(time.Second)
 			s := drawSighting(t)
 			s.Node.Heartbeat = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "beat")) * time.Second)
-			m = m.takeNode(testPolicy, s, at)
+			m = m.takeNode(testPolicy, Fact[Sighting]{Value: s, Asked: at, At: at, News: true})
 			if m.Is != Foreign {
 				first, uid = time.Time{}, ""
 				continue

@@ -140,13 +140,18 @@ func (v *view) otherMayBeDead() Action {
 }
 
 // leftovers hinder kubeadm join. A pki/ca.crt that is the proven cluster's own
-// does not: kubeadm is told to leave it where it is.
+// does not: kubeadm is told to leave it where it is. Nor does a
+// bootstrap-kubelet.conf that no kubelet needs: it is taken away before a join.
 func (v *view) leftovers() []string {
-	disk := v.f.Disk.Value
-	if disk.CAFile != "" && !HarmlessCA(v.f) {
-		return append(append([]string{}, disk.Leftovers...), disk.CAFile)
+	disk, k := v.f.Disk.Value, v.f.Kubelet
+	left := disk.Leftovers[:len(disk.Leftovers):len(disk.Leftovers)]
+	if disk.Bootstrap != "" && (!k.Known() || (k.Value.Running || k.Value.Starting) && !v.m.fails(k.Value, v.now)) {
+		left = append(left, disk.Bootstrap)
 	}
-	return disk.Leftovers
+	if disk.CAFile != "" && !HarmlessCA(v.f) {
+		left = append(left, disk.CAFile)
+	}
+	return left
 }
 
 // HarmlessCA reports whether the file at pki/ca.crt is what kubeadm join itself
