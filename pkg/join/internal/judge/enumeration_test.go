@@ -61,6 +61,9 @@ func (w *rower) row(at *point) *row {
 	if r := &w.made; r.f.Credentials.Value.State != Loaded { // the token is all that sees it
 		r.f.Second.Value, r.f.Node.Value = r.f.Node.Value, Sighting{}
 	}
+	if state := w.made.f.Credentials.Value.State; state != Loaded && state != NotUnderstood { // nothing tells whose they are
+		w.made.f.Credentials.Value.NodeName = ""
+	}
 	dimensions[byFresh][at[byFresh]].set(&w.made)
 	if r := &w.made; r.f.Credentials.Value.State != Loaded {
 		r.f.Node = Fact[Sighting]{}
@@ -178,12 +181,14 @@ func harshness(a Action) int {
 func TestEveryRow(t *testing.T) {
 	c := &census{t: t, rand: rand.New(rand.NewSource(1)), failures: map[string]int{}}
 	for _, s := range spaces {
-		before := c.rows
-		s.enumerate(c)
-		if c.rows == before {
-			t.Errorf("space %q is empty", s.name)
-		}
-		t.Logf("%9d rows: %s", c.rows-before, s.name)
+		t.Run(s.name, func(t *testing.T) {
+			before := c.rows
+			c.t = t
+			if s.enumerate(c); c.rows == before {
+				t.Error("an empty space")
+			}
+			t.Logf("%9d rows: %s", c.rows-before, s.name)
+		})
 	}
 	t.Logf("%9d rows in all, and %d of them with anything else at random", c.rows, c.again)
 	for what, n := range c.failures {

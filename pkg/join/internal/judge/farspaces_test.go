@@ -95,7 +95,7 @@ var farSpaces = func() (found []*space) {
 		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
 			byFresh: agesOf(Certificate)})[1:2],
 		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
-			byCluster: provens, bySight: each(bySight, "silence", "403", "404", "ours", "dead", "another's"), byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
+			byCluster: provens, bySight: tokenSights, byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
 		})[1:2],
 		far("a Node of our name", "it has to go first", nodeOfOurNameRow, map[axis][][]int{byDisk: disks, byCluster: provens, byNext: each(byNext), byFresh: agesOf(Token)}),
 		far("a reset", "all that it rests on is looked at", resetRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: kubeletsToReset, byRequest: told, byPrograms: each(byPrograms, "not known", "fit"),
@@ -114,6 +114,9 @@ var farSpaces = func() (found []*space) {
 }()
 
 var (
+	alive       = []string{"ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404, and late news of the one before"}
+	tokenSights = join(same(bySight, "silence", "not heard", "403", "401"), same(bySight, "404"), same(bySight, alive...),
+		each(bySight, "without a boot ID"), [][]int{but(bySight, append(alive, "without a boot ID", "silence", "not heard", "403", "401", "404")...)})
 	kubeletsToReset = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs for an hour", "runs astray"),
 		same(byKubelet, "runs for 59 s"), same(byKubelet, "runs under another name"), each(byKubelet, "swap is on", "cannot register"))
 	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
