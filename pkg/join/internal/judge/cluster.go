@@ -218,6 +218,8 @@ func (v *view) nodeOfOurName() (Action, bool) {
 		a.Phase = Discover
 		if !v.now.Before(v.f.Cluster.Value.NextAt) {
 			a.Ask |= Token
+		} else {
+			a.Until = v.f.Cluster.Value.NextAt
 		}
 		return a, true
 	}
