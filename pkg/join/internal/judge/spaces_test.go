@@ -159,11 +159,11 @@ func coarse(of ...Topic) [][]int {
 			if topic&local != 0 {
 				class = append(class, i+int(slow-old))
 			}
-			if topic != Unit && topic != Company { // they are asked for before anything rests on them
+			if topic != Unit && topic != Company && topic != Programs { // they are asked for before anything rests on them
 				class = append(class, i+int(beforeAct-old))
 			}
 			classes = append(classes, class)
-		} else if a == never || a == beforeAct && (topic == Unit || topic == Company) {
+		} else if a == never || a == beforeAct && (topic == Unit || topic == Company || topic == Programs) {
 			classes = append(classes, class)
 		}
 	}

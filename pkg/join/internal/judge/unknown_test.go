@@ -13,6 +13,9 @@ var exceptions = []exception{
 	{"who stops a kubelet for a reset, and then does not know whether that is due any more, starts it again", func(r *row, a Action, _ axis) bool {
 		return a.Kind == StartKubelet
 	}},
+	{"what kubeadm and the kubelet are like is asked for after each act and failure, and holds until then", func(r *row, _ Action, unknown axis) bool {
+		return unknown == byPrograms && r.f.Programs.Known() && r.f.Programs.Acts == acts
+	}},
 	{"a silent endpoint does not make credentials another cluster's; before a reset the proven cluster's CA is compared with theirs", func(r *row, a Action, unknown axis) bool {
 		return unknown == byEndpoint && (a.Kind == RestartKubelet || SharesKey(r.f.Cluster.Value.CA, r.f.Credentials.Value.CA))
 	}},
