@@ -346,7 +346,8 @@ func TestKubeletRefusedForGoodIsResetOnlyWhenItsNodeIsLost(t *testing.T) {
 		took(t, r, judge.RefusedPatience, 3*time.Minute)
 	})
 	// The refusal itself makes its Node look dead: the certificate must be useless by itself.
-	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+	offBeat := func(c *Config) { c.Timeout += 71 * time.Millisecond } // no question is on its way then
+	simulate(t, offBeat, func(s *sim, start func() (Report, error)) {
 		s.ready = true
 		s.joined()
 		s.refuses, s.node.Ready = true, "Unknown"
