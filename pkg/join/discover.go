@@ -16,11 +16,12 @@ import (
 // lookWithToken reads the token, if that is due, and looks at the cluster with
 // it: until the API server has proven itself and has taken it.
 func (r *run) lookWithToken(asked question) func(context.Context) func() {
-	if r.facts.Credentials.Value.State != judge.Loaded {
+	joins := r.facts.Credentials.Value.State != judge.Loaded
+	if joins {
 		r.warnExposed()
 	}
 	tokens, refused := r.tokens, r.memory.TokenRefused() || r.memory.Is == judge.Refused
-	if tokens.due(refused) {
+	if joins && tokens.due(refused) {
 		// while it is read nothing else can be said of it
 		r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered", Hint: r.tokenHint()}
 	}

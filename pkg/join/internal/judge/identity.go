@@ -1,0 +1,67 @@
+package judge
+
+import "time"
+
+// Heartbeat is what is known of the life of a Node that is not ours.
+type Heartbeat struct {
+	UID   string
+	Since time.Time // seen without a silence
+	First time.Time // heartbeat then
+	Moved bool      // it was seen to move since
+}
+
+func (h Heartbeat) take(n Node, at time.Time) Heartbeat {
+	if h.UID != n.UID || h.Since.IsZero() {
+		return Heartbeat{UID: n.UID, Since: at, First: n.Heartbeat}
+	}
+	h.Moved = h.Moved || n.Heartbeat.After(h.First)
+	return h
+}
+
+func conditionOf(p Policy, s Sighting) Condition {
+	switch s.Answer {
+	case Present:
+		switch {
+		case !p.Ours(s.Node):
+			return Foreign
+		case s.Node.Ready == "Unknown":
+			return Dead
+		}
+		return Member
+	case Absent:
+		return Gone
+	case Unauthorized:
+		return Refused
+	}
+	return Mute
+}
+
+// Ours reports whether a Node is this machine's, of this boot: an empty value matches nothing. Containers of one host share its boot ID,
+// and only their machine IDs tell them apart.
+func (p Policy) Ours(n Node) bool {
+	return p.BootID != "" && n.BootID == p.BootID && (n.MachineID == "" || p.MachineID == "" || sameID(n.MachineID, p.MachineID))
+}
+
+// another reports whether a Node is another machine's for sure. The firmware's
+// UUID tells machines apart, and the machine ID where there is none or where
+// both run under one kernel.
+func (p Policy) another(n Node) bool {
+	switch {
+	case p.BootID != "" && n.BootID == p.BootID:
+		return !p.Ours(n)
+	case p.SystemUUID != "" && n.SystemUUID != "":
+		return !sameID(p.SystemUUID, n.SystemUUID)
+	}
+	return p.MachineID != "" && n.MachineID != "" && !sameID(p.MachineID, n.MachineID)
+}
+
+// lacks says what the Node lacks for the wanted level.
+func (p Policy) lacks(n Node) string {
+	switch {
+	case p.Until != Registered && n.Uninitialized:
+		return "no cloud controller has accepted it yet (taint node.cloudprovider.kubernetes.io/uninitialized)"
+	case p.Until == Ready && n.Ready != "True":
+		return "not Ready: " + n.ReadyWords
+	}
+	return ""
+}
