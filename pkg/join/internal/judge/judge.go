@@ -283,7 +283,7 @@ func (v *view) unit() (Action, bool) {
 	case k.Value.RefusesSwap && v.state() == Loaded && v.m.Is != Member:
 		return end(HostUnfit, "the kubelet refuses to run while swap is on",
 			"run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration", nil)
-	case v.m.Doomed && v.state() != NotThere: // without credentials it may have no configuration yet
+	case v.m.Doomed && v.state() >= NotUnderstood: // a kubelet without credentials may have no configuration yet
 		return end(HostUnfit, "the kubelet does not start, each time with the same words: "+k.Value.Fatal,
 			"mend that where it comes from (/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml), and run nodejoin again: no pod was disturbed", nil)
 	}
