@@ -179,8 +179,13 @@ func (r *run) joinEnded(err error) {
 	if err == nil {
 		return
 	}
+	var ended *Error
 	var failure *kubeadm.Failure
-	if !errors.As(err, &failure) {
+	switch {
+	case errors.As(err, &ended):
+		r.facts.Join.End = endOf(ended)
+		return
+	case !errors.As(err, &failure):
 		return
 	}
 	kind := failure.Kind()
