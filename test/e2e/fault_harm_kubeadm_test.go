@@ -28,10 +28,12 @@ func TestSomebodyElsesKubeadmIsWaitedFor(t *testing.T) {
 	s.member(p.end().is(0, "Joined").counts(1, atMostOne, 0, 0).says("kubeadm join", fmt.Sprintf("process %d", other.PID)))
 }
 
-// A kubeadm in a container has files of its own.
+// A kubeadm in a container has files of its own. One that has a mount namespace of its own and our files, as a unit with
+// PrivateTmp= has, would be waited for.
 func TestKubeadmInAContainerIsNotWaitedFor(t *testing.T) {
 	s := tellLive(t, ready())
-	other, err := s.node.Start(s.ctx, testbed.Command{Args: append([]string{"unshare", "--mount", "kubeadm", "join", s.tb.BlackholeIP() + ":6443",
+	other, err := s.node.Start(s.ctx, testbed.Command{Args: append([]string{"unshare", "--mount", "sh", "-c",
+		`mount -t tmpfs none /etc/kubernetes && mount -t tmpfs none /var/lib/kubelet && exec "$@"`, "sh", "kubeadm", "join", s.tb.BlackholeIP() + ":6443",
 		"--token", "aaaaaa.0123456789abcdef", "--discovery-token-unsafe-skip-ca-verification"}, testbed.PreflightArgs()...)})
 	s.must(err)
 	s.must(other.Stdout.WaitFor(s.ctx, "[preflight]"))
