@@ -169,7 +169,7 @@ func (v *view) requestLives() bool {
 // is stopped for another attempt.
 func (v *view) runningKubelet() (Action, bool) {
 	k, c := v.f.Kubelet, v.f.Cluster.Value
-	if v.state() == Loaded || v.forced() || len(v.leftovers()) == 0 {
+	if v.state() == Loaded || v.forced() || v.state() == NotThere && len(v.leftovers()) == 0 {
 		return pass()
 	}
 	switch old := v.stale(local | Token | Certificate); {
@@ -180,7 +180,7 @@ func (v *view) runningKubelet() (Action, bool) {
 	case v.m.fails(k.Value, v.now) || !k.Value.Running && !k.Value.Starting:
 		return pass()
 	case !k.Value.Running || v.now.Sub(v.m.ranSince) < steadyFor:
-		return v.wait("", JoinFailed, fmt.Sprintf("there are leftovers of an earlier join, and whether the kubelet runs is not clear yet (%s)", k.Value.State),
+		return v.wait("", JoinFailed, fmt.Sprintf("there are remains of an earlier join, and whether the kubelet runs is not clear yet (%s)", k.Value.State),
 			"its log says what it does: `journalctl -u kubelet`", nil).asking(v, Unit|Kubeconfig, ProbeSilent/2), true
 	}
 	ownAttempt := !v.m.JoinedAt.IsZero() && !v.m.ranSince.Before(v.m.JoinedAt) && v.m.Newborn.Before(v.m.JoinedAt)
