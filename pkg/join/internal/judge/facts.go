@@ -69,6 +69,15 @@ func (t Topic) Names() (names []string) {
 	return names
 }
 
+// each of the topics by itself, in their order.
+func (t Topic) each(yield func(Topic) bool) {
+	for ; t != 0; t &= t - 1 {
+		if !yield(t & -t) {
+			return
+		}
+	}
+}
+
 // local topics are cheap to find out, and any act may change them.
 const local = Files | Company | Kubeconfig | Unit
 

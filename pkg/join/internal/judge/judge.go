@@ -61,8 +61,8 @@ func (v *view) forced() bool { return v.p.Reset == ResetAlways && !v.m.ForcedDon
 // unasked are those of the topics that nobody has asked for yet; for this
 // machine's, since the last act.
 func (v *view) unasked(topics Topic) (missing Topic) {
-	for t := Topic(1); t <= topics; t <<= 1 {
-		if s := v.f.stamp(t); topics&t != 0 && (s.at.IsZero() || local&t != 0 && s.acts != v.m.Acts) {
+	for t := range topics.each {
+		if s := v.f.stamp(t); s.at.IsZero() || local&t != 0 && s.acts != v.m.Acts {
 			missing |= t
 		}
 	}
@@ -75,15 +75,10 @@ func (v *view) unasked(topics Topic) (missing Topic) {
 // this machine is looked at last: it is cheap, and changes with what was heard.
 func (v *view) stale(topics Topic) (old Topic) {
 	var heard time.Time // the last answer of others
-	for t := Topic(1); t <= topics; t <<= 1 {
-		if topics&t&^local != 0 {
-			heard = later(heard, v.f.stamp(t).at)
-		}
+	for t := range (topics &^ local).each {
+		heard = later(heard, v.f.stamp(t).at)
 	}
-	for t := Topic(1); t <= topics; t <<= 1 {
-		if topics&t == 0 {
-			continue
-		}
+	for t := range topics.each {
 		s := v.f.stamp(t)
 		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > max(FreshFor, s.at.Sub(s.asked)) || local&t != 0 && s.asked.Before(heard) {
 			old |= t
@@ -94,8 +89,8 @@ func (v *view) stale(topics Topic) (old Topic) {
 
 // older are those of the topics whose answer is older than age.
 func (v *view) older(topics Topic, age time.Duration) (old Topic) {
-	for t := Topic(1); t <= topics; t <<= 1 {
-		if topics&t != 0 && v.now.Sub(v.f.stamp(t).at) >= age {
+	for t := range topics.each {
+		if v.now.Sub(v.f.stamp(t).at) >= age {
 			old |= t
 		}
 	}
@@ -114,10 +109,7 @@ func (v *view) wait(phase Phase, reason Reason, message, hint string, err error)
 // asking adds what a wait asks for, once its last answer is as old as every.
 func (a Action) asking(v *view, topics Topic, every time.Duration) Action {
 	a.Ask |= v.older(topics, every)
-	for t := Topic(1); t <= topics; t <<= 1 {
-		if topics&t == 0 {
-			continue
-		}
+	for t := range topics.each {
 		if due := v.f.stamp(t).at.Add(every); a.Until.IsZero() || due.Before(a.Until) {
 			a.Until = due
 		}
