@@ -91,6 +91,7 @@ var dimensions = [axes][]value{
 		onDisk("leftovers and losses", Disk{Leftovers: kubeletConf, Losses: []string{"static.yaml"}}),
 		onDisk("the cluster's own CA", Disk{CAFile: "ca.crt", CA: clusterPins}),
 		onDisk("another CA", Disk{CAFile: "ca.crt", CA: []string{"other"}}),
+		onDisk("a bootstrap file", Disk{Bootstrap: "bootstrap-kubelet.conf"}),
 	},
 	byMachine: {
 		notKnown(func(r *row) { r.f.Machine.Value, r.f.Machine.Err = Machine{}, errSeen }),
@@ -195,8 +196,9 @@ var dimensions = [axes][]value{
 	byJoin: {
 		val("none", func(r *row) { r.f.Join = Joining{} }),
 		val("runs", func(r *row) { r.f.Join = Joining{Running: true} }),
-		val("has failed", func(r *row) { r.f.Join = Joining{Err: errSeen} }),
-		val("has failed for good", func(r *row) { r.f.Join = Joining{Err: errSeen, End: unfit} }),
+		val("has succeeded", func(r *row) { r.f.Join = Joining{Back: true} }),
+		val("has failed", func(r *row) { r.f.Join = Joining{Back: true, Err: errSeen} }),
+		val("has failed for good", func(r *row) { r.f.Join = Joining{Back: true, Err: errSeen, End: unfit} }),
 	},
 	bySince: {
 		val("1 s", func(r *row) { r.m.Since = ago(time.Second) }),

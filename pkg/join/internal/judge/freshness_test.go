@@ -33,7 +33,7 @@ var freshness = func() []value {
 		}
 	}
 	return append(values,
-		value{"the Node was pushed", false, func(r *row) { r.allFresh(); r.f.Node.News = true }},
+		value{"the Node was pushed", false, func(r *row) { r.allFresh(); r.f.Node.News, r.f.Second.News = true, true }},
 		value{"the token's answer is 600 ms old", false, func(r *row) {
 			r.allFresh()
 			r.f.Cluster.Asked, r.f.Cluster.At = ago(700*time.Millisecond), ago(600*time.Millisecond)
@@ -75,11 +75,17 @@ func (r *row) allFresh() {
 	}
 }
 
+// fresh answers, of others and about this machine.
+var (
+	heardNow = stamp{acts, ago(200 * time.Millisecond), ago(100 * time.Millisecond)}
+	seenNow  = stamp{acts, ago(50 * time.Millisecond), ago(10 * time.Millisecond)}
+)
+
 // date an answer. One that nobody has asked for has no value.
 func (r *row) date(t Topic, a age) {
-	s := stamp{acts, ago(200 * time.Millisecond), ago(100 * time.Millisecond)}
+	s := heardNow
 	if t&local != 0 {
-		s = stamp{acts, ago(50 * time.Millisecond), ago(10 * time.Millisecond)}
+		s = seenNow
 	}
 	switch a {
 	case never:

@@ -162,8 +162,8 @@ func stopsForAGround(r *row, a Action) bool {
 	if a.Ground != NoCredentials {
 		return c.State == Loaded && a.Ground != Asked && r.m.StoppedAt.IsZero() && !r.f.Join.Running
 	}
-	return c.State == NotThere && (r.f.Machine.Value.Pods == 0 || r.m.Joins > 0) &&
-		!(in.Answer == Present && r.p.Ours(in.Node) && in.Node.Ready != "Unknown")
+	alive := in.Answer == Present && r.p.Ours(in.Node) && in.Node.Ready != "Unknown"
+	return c.State == NotThere && (r.f.Machine.Value.Pods == 0 || r.m.Joins > 0) && !alive
 }
 
 func obeysUser(r *row, a Action) bool {
@@ -183,12 +183,14 @@ func sparesRequest(r *row, a Action) bool {
 	q, k := r.f.Request.Value, r.f.Kubelet.Value
 	key := q.Own || (k.Running || k.Starting) && !r.m.fails(k, now)
 	issued := q.Own && q.Name != "" && !q.Denied && now.Sub(r.m.issuedSince) < issuedPatience
-	return !(q.Pending && key) && !issued
+	pending := q.Pending && key
+	return !pending && !issued
 }
 
+// clonedForSure: a stop forgets the signs of life before it, whatever it was for.
 func clonedForSure(r *row, a Action) bool {
 	return a.Kind != Reset || a.Ground != Clone ||
-		r.m.StoppedFor == Clone && (r.m.Heartbeat.Moved || r.f.Lease.Known() && r.f.Lease.Value.After(r.m.Renewed))
+		!r.m.StoppedAt.IsZero() && (r.m.Heartbeat.Moved || r.f.Lease.Known() && r.f.Lease.Value.After(r.m.Renewed))
 }
 
 func sparesMember(r *row, a Action) bool {
@@ -215,7 +217,7 @@ func observesSuccess(r *row, a Action) bool {
 	n, over := seen.Value.Node, now.Sub(r.m.LevelSince) >= r.p.Hold
 	return r.isMember() && n.BootID == "boot" && (n.MachineID == "" || n.MachineID == "machine") && n.DeletedAt.IsZero() &&
 		r.f.Kubelet.Known() && r.kubeletRuns() && r.reports() && isFresh(r.f.Kubelet.stamp()) && isFresh(seen.stamp()) && !seen.News &&
-		!(r.p.Until != Registered && n.Uninitialized) && !(r.p.Until == Ready && n.Ready != "True") &&
+		(r.p.Until == Registered || !n.Uninitialized) && (r.p.Until != Ready || n.Ready == "True") &&
 		(over || n.Ready == "True" && !n.Uninitialized) && r.m.LevelUID == n.UID && !r.f.Join.Running && !r.forcedReset()
 }
 
@@ -224,14 +226,16 @@ func keepsToken(r *row, a Action) bool {
 }
 
 // joinsAlone: kubeadm takes over a Node that is not Ready, and refuses beside one
-// that is.
+// that is. Torn credentials are of use to no kubelet, but one that runs may have
+// them in its memory.
 func joinsAlone(r *row, a Action) bool {
 	if a.Kind != Join {
 		return true
 	}
 	c := r.f.Cluster.Value
 	n := c.Node.Node
-	return r.f.Credentials.Value.State == NotThere && r.f.Credentials.Known() && !r.f.Join.Running &&
+	state, unused := r.f.Credentials.Value.State, r.f.Kubelet.Known() && !r.kubeletRuns()
+	return (state == NotThere || state == Unusable && unused) && r.f.Credentials.Known() && !r.f.Join.Running &&
 		(c.Node.Answer != Present || n.DeletedAt.IsZero() && n.Ready != "True" && (r.p.Ours(n) || n.Ready != "False")) && !r.forcedReset()
 }
 

@@ -1,9 +1,8 @@
+//go:build !race
+
 package judge
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // each has every one of the values in a class of its own, same has them all in
 // one, whose first stands for it; no value at all means all of them.
@@ -21,6 +20,17 @@ func led(a axis, first string) [][]int {
 	return [][]int{append([]int{i}, but(a, first)...)}
 }
 
+// apart has some values in a class of their own.
+func apart(classes [][]int, values ...int) [][]int {
+	var rest [][]int
+	for _, class := range classes {
+		if class = slices.DeleteFunc(slices.Clone(class), func(i int) bool { return slices.Contains(values, i) }); len(class) > 0 {
+			rest = append(rest, class)
+		}
+	}
+	return append(rest, values)
+}
+
 func but(a axis, names ...string) (rest []int) {
 	without := valuesOf(a, names)
 	for i := range dimensions[a] {
@@ -29,22 +39,6 @@ func but(a axis, names ...string) (rest []int) {
 		}
 	}
 	return rest
-}
-
-func valuesOf(a axis, names []string) (values []int) {
-	if len(names) == 0 {
-		for i := range dimensions[a] {
-			values = append(values, i)
-		}
-	}
-	for _, name := range names {
-		i := slices.IndexFunc(dimensions[a], func(v value) bool { return v.name == name })
-		if i < 0 {
-			panic(fmt.Sprintf("no value %q of %d", name, a))
-		}
-		values = append(values, i)
-	}
-	return values
 }
 
 func join(parts ...[][]int) [][]int { return slices.Concat(parts...) }
@@ -103,9 +97,20 @@ func groundless(n int) func(*judged) bool {
 // condition: the Node decides, and nothing that comes before what it is like.
 func condition(j *judged) bool { return j.byNode() && !j.misnamed() }
 
-func (j *judged) byNode() bool {
-	return (j.by == ownNodeRow || j.by == notUnderstoodRow) && !j.unheard() && !j.over() && !j.stoppedInVain()
+func (j *judged) byNode() bool { return j.heard() && !j.late() && !j.stoppedInVain() }
+
+func (j *judged) heard() bool {
+	return (j.by == ownNodeRow || j.by == notUnderstoodRow) && !j.guessed() && !j.unheard() && !j.over()
 }
+
+// guessed: that credentials which are not understood are those of our Node.
+func (r *row) guessed() bool {
+	c := r.f.Credentials.Value
+	return c.State == NotUnderstood && c.NodeName != r.f.Name.Value.Name
+}
+
+// late: what is remembered of our Node is not what was last seen.
+func (r *row) late() bool { return r.m.Is == Gone && r.sight().Answer == Present }
 
 func (r *row) unheard() bool {
 	return r.m.Is == Unheard || r.f.Credentials.Value.State == Loaded && r.f.Node.At.IsZero() || r.f.Credentials.Value.State != Loaded && r.f.Second.At.IsZero()
@@ -138,7 +143,7 @@ func agesOf(of ...Topic) [][]int {
 	for i := 1; i < len(freshness); i++ {
 		switch {
 		case i < special && !slices.Contains(of, topics[(i-1)/int(ages-1)]),
-			i == special && !slices.Contains(of, OwnNode), i == special+1 && !slices.Contains(of, Token):
+			i == special && !slices.Contains(of, OwnNode) && !slices.Contains(of, TokensNode), i == special+1 && !slices.Contains(of, Token):
 			one = append(one, i)
 		default:
 			singles = append(singles, []int{i})
@@ -192,17 +197,10 @@ var (
 		}
 		return values
 	}()
-	disks = [][]int{{2, 3}, {4, 5, 6}, {7}, {8}}
+	disks = [][]int{{2, 3}, {4, 5, 6}, {7}, {8}, {9}}
 	told  = join(each(byRequest, "not known", "none", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
 		same(byRequest, "denied, told", "issued 16 s ago", "issued for an earlier key"))
 )
-
-// leading values are those with which the judge goes on to its later rows.
-var leading = [axes][]int{
-	byDisk: {2, 3, 4, 5, 6, 7, 8}, byMachine: {3, 4}, byCreds: {1, 2, 3, 5, 6}, byKubelet: {6, 7, 8, 9, 10, 11, 12, 13, 14, 16},
-	byPrograms: {2}, byName: {3, 4}, byEndpoint: {2, 3}, byCluster: {17, 18, 20, 23}, byRequest: {1, 6, 7}, byJoin: {0},
-	bySince: {3}, byRestart: {1, 2}, byHeard: {0}, byFailed: {0, 1}, byTaken: {2}, byDoubt: {0}, byDeletions: {0, 1}, byFresh: {0},
-}
 
 // tending is what a kubelet's restart, and what comes before it, looks at.
 func tending(kubelet [][]int, more map[axis][][]int) map[axis][][]int {
@@ -216,27 +214,34 @@ func tending(kubelet [][]int, more map[axis][][]int) map[axis][][]int {
 	return of
 }
 
-var spaces = slices.Concat(nearSpaces, understoodWithToken(), farSpaces)
+var spaces = slices.Concat(firstSpaces, nodeSpaces, understoodWithToken(), farSpaces)
 
-// nearSpaces end with the Node that the kubelet's credentials see.
-var nearSpaces = []*space{
+// firstSpaces are decided before it is known what the Node is like, or only where
+// the kubelet's credentials see it.
+var firstSpaces = []*space{
 	{"the disk", "nothing else is looked at before it", map[axis][][]int{byDisk: each(byDisk), byFresh: agesOf(Files)}, decidedBy(controlPlaneRow)},
 	{"credentials", "they are read before anything is asked of anybody but their server",
 		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)}, decidedBy(credentialsRow)},
-	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
-		return decidedBy(ownNodeRow)(r) && r.unheard()
-	}},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
 		func(r *judged) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
 	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
 		bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
-		return r.by == ownNodeRow && !r.unheard() && !r.over() && r.stoppedInVain()
+		return r.heard() && !r.late() && r.stoppedInVain()
 	}},
 	{"a Node under another name", "it is kept, whatever it is like",
-		map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404", "404, and late news of the one before"),
+		map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404"),
 			byName: each(byName, "another, asked for"), byReset: each(byReset)}, func(r *judged) bool {
 			return r.byNode() && r.misnamed()
 		}},
+}
+
+// nodeSpaces end with the Node, whoever sees it.
+var nodeSpaces = []*space{
+	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
+		return (r.by == ownNodeRow || r.by == notUnderstoodRow) && !r.guessed() && r.unheard()
+	}},
+	{"a Node that is gone and seen", "it is looked at again", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "404, and late news of the one before"),
+		byStopped: each(byStopped)}, func(r *judged) bool { return r.heard() && r.late() }},
 	{"no useful answer", "nothing is done", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "silence", "403")}, condition},
 	{"a Node that is leaving", "it is waited out", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped),
 		bySight: each(bySight, "ours, leaving", "dead, leaving", "the image's, leaving")}, condition},
@@ -247,19 +252,19 @@ var nearSpaces = []*space{
 	}},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
 		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
-			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: [][]int{valuesOf(bySince, nil)}, byHold: each(byHold),
-				byJoin: {{0, 2, 3}}}), func(r *judged) bool {
-			return condition(r) && !(r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil)
+			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: {valuesOf(bySince, nil)}, byHold: each(byHold),
+				byJoin: {but(byJoin, "runs")}}), func(r *judged) bool {
+			return condition(r) && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
 		}},
 	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
-		bySight: each(bySight, "404", "404, and late news of the one before", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
+		bySight: each(bySight, "404", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
 		func(r *judged) bool { return condition(r) && r.early() }},
-	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: same(bySight, "404", "404, and late news of the one before"),
+	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "404"),
 		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *judged) bool { return condition(r) && !r.early() }},
 	{"a dead Node", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "dead"), byJoined: same(byJoined)}),
 		func(r *judged) bool { return condition(r) && !r.early() }},
 	{"another's Node by its name", "a name that is taken is no matter of our kubelet", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, others...),
-		bySince: each(bySince), byHeard: each(byHeard), byJoined: each(byJoined), byName: each(byName), byJoin: each(byJoin), byFresh: agesOf(Naming)},
+		bySince: each(bySince), byHeard: each(byHeard), byJoined: each(byJoined), byName: each(byName), byLease: each(byLease), byJoin: each(byJoin), byFresh: apart(agesOf(Naming), dated(Renewal, never)...)},
 		func(r *judged) bool { return condition(r) && r.named() }},
 	{"another's Node", "what its name is does not matter", tending(kubelets, map[axis][][]int{byJoined: {{0, 1}, {3, 2}}, bySight: join(same(bySight, "another's, dead", "the image's, dead"),
 		same(bySight, "another's", "another's, alive", "the image's", "the image's, alive", "of one kernel with ours"), same(bySight, "of an earlier boot", "without a boot ID"),
