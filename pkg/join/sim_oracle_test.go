@@ -108,7 +108,7 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if name == "" && (c.NodeNameFrom == "" || c.NodeNameFrom == FromHostname) {
 				name = "w1"
 			}
-			s.book()
+			s.change(func() {})
 			report, err := newRun(p, s, simID, name, func(m string) string { return m }).run(ctx)
 			s.mu.Lock()
 			defer s.mu.Unlock()
