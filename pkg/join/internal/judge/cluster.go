@@ -23,9 +23,9 @@ func (v *view) cluster() (Action, bool) {
 	case a.Kind == End && v.state() == NotUnderstood && !v.forced():
 		return v.refuseUnderstanding()
 	case v.ground != None && a.Kind != Wait:
-		return fail(v.why+", but a reset must wait: "+Sentence(a.Message, a.Err), a.Hint, nil), true
+		return fail(v.why(v.ground)+", but a reset must wait: "+Sentence(a.Message, a.Err), a.Hint, nil), true
 	case v.ground != None:
-		a.Message = v.why + ", but a reset must wait: " + a.Message
+		a.Message = v.why(v.ground) + ", but a reset must wait: " + a.Message
 	}
 	a.Phase = Discover
 	if a.Kind == Wait {
@@ -228,14 +228,14 @@ func (v *view) nodeOfOurName() (Action, bool) {
 	case v.stale(Token) != 0:
 		return v.ask(Token, Discover), true
 	case s.Answer == Forbidden && v.ground != None:
-		return fail(v.why+", but a reset must wait", "", s.Err), true
+		return fail(v.why(v.ground)+", but a reset must wait", "", s.Err), true
 	case s.Answer != Present:
 		return pass()
 	case !node.DeletedAt.IsZero():
 		return again(v.leaving(node, "it would be gone soon after the join: nodejoin joins once it is; `kubectl get node "+node.Name+" -o yaml` shows who holds it up"))
 	case v.p.Ours(node):
 		if v.ground != None && node.Ready != "Unknown" && node.Name == v.nodeName() {
-			return again(v.wait("", JoinFailed, fmt.Sprintf("%s, but our Node %q has come back", v.why, node.Name), "", nil))
+			return again(v.wait("", JoinFailed, fmt.Sprintf("%s, but our Node %q has come back", v.why(v.ground), node.Name), "", nil))
 		}
 		if v.ground != None || hinders || node.Ready != "True" {
 			return pass()

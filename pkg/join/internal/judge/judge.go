@@ -50,7 +50,6 @@ type view struct {
 
 	beside Topic  // what is asked for beside any wait
 	ground Ground // of a reset, though the kubelet has credentials
-	why    string
 }
 
 func (v *view) state() State { return v.f.Credentials.Value.State }

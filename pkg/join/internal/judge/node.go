@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ func (v *view) condition() (Action, bool) {
 		return v.ask(v.eyes(), ""), true
 	}
 	if v.state() == Loaded {
-		if v.ground, v.why = v.groundForReset(); v.ground != None {
+		if v.ground = v.groundForReset(); v.ground != None {
 			return pass()
 		}
 		if !v.m.StoppedAt.IsZero() && !v.now.Before(v.m.BackOffUntil) {
@@ -387,5 +388,5 @@ func (v *view) restart(why string, wanted time.Time) Action {
 }
 
 func seconds(d time.Duration) string {
-	return fmt.Sprintf("%d s", int(d.Round(time.Second)/time.Second))
+	return strconv.Itoa(int(d.Round(time.Second)/time.Second)) + " s"
 }

@@ -11,7 +11,7 @@ import (
 // and runs, or the API server refuses a kubelet whose certificate is useless, or
 // the credentials are another machine's. Once the kubelet was stopped for it, it
 // lasts as long as the API server says the same.
-func (v *view) groundForReset() (Ground, string) {
+func (v *view) groundForReset() Ground {
 	m, k := v.m, v.f.Kubelet.Value
 	stopped := !m.StoppedAt.IsZero() && m.Since.Before(m.StoppedAt)
 	since := m.lasting(m.Restarted, v.now)
@@ -20,16 +20,31 @@ func (v *view) groundForReset() (Ground, string) {
 	case m.Is == Gone && !m.GoneSpent && v.p.Reset != ResetNever && !m.Restarted.IsZero() && !m.Restarted.Before(m.Since) &&
 		since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == "" && !m.Doomed &&
 		(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):
-		return StaysAway, fmt.Sprintf("no Node %q for %s after a kubelet restart", v.nodeName(), seconds(since))
+		return StaysAway
 	case m.Is == Refused && !m.takenSince.IsZero() && v.now.Sub(m.takenSince) >= RefusedPatience && v.expired():
-		return RefusesKubelet, fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, its certificate has expired, and our Node is gone or dead",
-			seconds(v.now.Sub(m.takenSince)))
+		return RefusesKubelet
 	case m.Is == Foreign && !m.CloneDoubted && m.Joins == 0 && v.f.Name.Value.Name != "" && v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt.IsZero() &&
 		(v.p.another(v.sight().Node) || m.Heartbeat.Moved || stopped && m.StoppedFor == Clone):
-		return Clone, fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)",
-			v.sight().Node.Name, v.sight().Node.MachineID)
+		return Clone
 	}
-	return None, ""
+	return None
+}
+
+// why there is a ground for a reset, for a person.
+func (v *view) why(ground Ground) string {
+	switch ground {
+	case StaysAway:
+		return fmt.Sprintf("no Node %q for %s after a kubelet restart", v.nodeName(), seconds(v.m.lasting(v.m.Restarted, v.now)))
+	case RefusesKubelet:
+		return fmt.Sprintf("the API server refused the kubelet (401) for %s while it took the token, its certificate has expired, and our Node is gone or dead",
+			seconds(v.now.Sub(v.m.takenSince)))
+	case Clone:
+		return fmt.Sprintf("a cloned image: the credentials are those of Node %q, which is another machine (machineID %s)",
+			v.sight().Node.Name, v.sight().Node.MachineID)
+	case Asked:
+		return "--reset=always"
+	}
+	return "leftovers of an earlier join, without credentials that load: " + strings.Join(v.leftovers(), ", ")
 }
 
 // reset is due where something hinders kubeadm join, or the credentials are of no
@@ -37,25 +52,25 @@ func (v *view) groundForReset() (Ground, string) {
 // looked at again.
 func (v *view) reset() (Action, bool) {
 	disk, k := v.f.Disk.Value, v.f.Kubelet.Value
-	ground, why := v.ground, v.why
+	ground := v.ground
 	switch {
 	case v.forced():
-		ground, why = Asked, "--reset=always"
+		ground = Asked
 	case ground != None:
 	case len(v.leftovers()) > 0:
-		ground, why = NoCredentials, "leftovers of an earlier join, without credentials that load: "+strings.Join(v.leftovers(), ", ")
+		ground = NoCredentials
 	default:
 		return pass()
 	}
 	needed := v.restsOn(ground)
 	switch {
 	case v.p.Reset == ResetNever:
-		return end(Refusal, "a reset is needed and --reset=never forbids it: "+why, "run `kubeadm reset` by hand, or nodejoin without --reset=never", nil)
+		return end(Refusal, "a reset is needed and --reset=never forbids it: "+v.why(ground), "run `kubeadm reset` by hand, or nodejoin without --reset=never", nil)
 	case len(disk.Losses) > 0 && v.p.Reset != ResetAlways:
 		return end(Refusal, "a reset is needed, and kubeadm reset would delete what is this machine's own: "+strings.Join(disk.Losses, ", "),
 			"move that away, or run nodejoin with --reset=always to have it deleted", nil)
 	case disk.AdminConf && v.p.Reset != ResetAlways:
-		return end(Refusal, "a reset is needed, and /etc/kubernetes/admin.conf is here, as on a control-plane host: "+why,
+		return end(Refusal, "a reset is needed, and /etc/kubernetes/admin.conf is here, as on a control-plane host: "+v.why(ground),
 			"move that file away if this is a worker, or run nodejoin with --reset=always", nil)
 	case v.stale(needed)|v.older(Token, justNow) != 0:
 		return v.ask(v.stale(needed)|v.older(Token, justNow), ""), true
@@ -63,6 +78,7 @@ func (v *view) reset() (Action, bool) {
 	if a, unready := v.programsUnready(); unready {
 		return a, true
 	}
+	why := v.why(ground)
 	switch {
 	case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):
 		return Action{Kind: StopKubelet, Ground: ground, Because: needed, Message: "before a reset, so that nothing changes meanwhile: " + why}, true
@@ -121,8 +137,7 @@ func mayReset(p Policy, m Memory, f *Facts, now time.Time, ground Ground) bool {
 	case creds.Value.State != Loaded:
 		return false
 	}
-	found, _ := v.groundForReset()
-	return found == ground && !m.StoppedAt.IsZero() && (ground != Clone || v.otherLives())
+	return v.groundForReset() == ground && !m.StoppedAt.IsZero() && (ground != Clone || v.otherLives())
 }
 
 // otherLives: our kubelet does not run, and the heartbeat of the Node whose
@@ -135,7 +150,7 @@ func (v *view) otherMayBeDead() Action {
 	if v.now.Sub(v.m.StoppedAt) > heartbeatPatience {
 		return Action{Kind: StartKubelet, Phase: Verify, Ground: Clone, Message: "nobody reports for Node \"" + v.nodeName() + "\" while our kubelet is stopped: it may be this machine's own"}
 	}
-	return v.wait(Verify, JoinFailed, v.why+"; our kubelet is stopped to see whether that machine lives",
+	return v.wait(Verify, JoinFailed, v.why(v.ground)+"; our kubelet is stopped to see whether that machine lives",
 		"a living one renews its Lease within 10 s, or reports within 5 minutes", nil).asking(v, OwnNode|Renewal|Unit, ProbeSilent)
 }
 
