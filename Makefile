@@ -23,9 +23,10 @@ help: ## List the targets
 build: ## Build bin/nodejoin
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/nodejoin ./cmd/nodejoin
 
+# The judge once more without the race detector, which is too slow for millions of rows, and of no use to one goroutine.
 unit: schedules ## Test the packages alone, in minutes
 	go test -race -shuffle=on ./...
-	go test -count=1 ./pkg/join/internal/judge # millions of rows, for which the race detector is too slow and of no use: one goroutine
+	go test -count=1 ./pkg/join/internal/judge
 	cd test && go test -count=1 ./faults ./bench
 
 schedules: ## Play 10,000 random schedules under virtual time, others each time
