@@ -41,7 +41,7 @@ func TestTornFilesOfAKubeletThatRunsUnderAnotherNameAreNoReasonForAReset(t *test
 	live(t, nil, func(s *sim, start func() (Report, error)) {
 		s.override = "w1x"
 		s.joined()
-		s.torn = tornConf
+		s.torn = errTorn
 		life := s.life
 		r, err := start()
 		wanted{reason: Refused}.check(s.t, r, err)
@@ -293,7 +293,7 @@ func TestKubeletOutsideItsServiceIsLeftAlone(t *testing.T) {
 	}{
 		"a member":          {func(*sim) {}, AlreadyJoined},
 		"a deleted Node":    {func(s *sim) { s.deleteNode() }, JoinFailed},
-		"torn credentials":  {func(s *sim) { s.torn = tornConf }, Refused},
+		"torn credentials":  {func(s *sim) { s.torn = errTorn }, Refused},
 		"none to be found":  {func(s *sim) { s.creds = nil }, Refused},
 		"cannot be read":    {func(s *sim) { s.torn = lostConf }, JoinFailed},
 		"none, and no Node": {func(s *sim) { s.creds = nil; s.deleteNode() }, Refused},

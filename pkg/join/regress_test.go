@@ -653,7 +653,7 @@ func TestNodeThatCameBackOutweighsTheEvidence(t *testing.T) {
 		s.ready = true
 		s.joined()
 		s.node, s.mute, s.fitTakes = nil, true, 5*time.Second
-		s.after(61*time.Second, func() { s.mute = false; s.addNode(simBoot); s.stopKubelet() }) // while kubeadm says its version
+		s.after(61*time.Second+offBeat(0), func() { s.mute = false; s.addNode(simBoot); s.stopKubelet() }) // while kubeadm says its version
 		s.after(80*time.Second, s.startKubelet)
 		r, err := start()
 		wanted{reason: Recovered, restarts: 2}.check(t, r, err)

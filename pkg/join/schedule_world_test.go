@@ -26,7 +26,7 @@ var beginnings = map[string]func(*sim){
 	"a kubelet in a crash loop":          func(s *sim) { s.joined(); s.end(false); s.dies = "unknown flag: --gone"; s.startKubelet() },
 	"a kubelet outside its service":      func(s *sim) { s.joined(); s.stray = true },
 	"a kubelet outside it, and no Node":  func(s *sim) { s.joined(); s.stray, s.node = true, nil },
-	"a torn kubelet.conf":                func(s *sim) { s.joined(); s.torn = tornConf },
+	"a torn kubelet.conf":                func(s *sim) { s.joined(); s.torn = errTorn },
 	"a kubelet.conf of another kind":     func(s *sim) { s.joined(); s.torn = s.oddConf() },
 	"another kind of it, and no Node":    func(s *sim) { s.joined(); s.torn, s.node = s.oddConf(), nil },
 	"a kubelet.conf that cannot be read": func(s *sim) { s.joined(); s.torn = lostConf },
@@ -112,7 +112,7 @@ var faults = map[string]func(*sim){
 	"the other machine dies":                     func(s *sim) { s.twinDies() },
 	"the cloud controller accepts our Node":      func(s *sim) { s.accept() },
 	"kubelet.conf is lost":                       func(s *sim) { s.creds = nil },
-	"kubelet.conf is torn":                       func(s *sim) { s.tear(tornConf) },
+	"kubelet.conf is torn":                       func(s *sim) { s.tear(errTorn) },
 	"kubelet.conf is of another kind":            func(s *sim) { s.tear(s.oddConf()) },
 	"kubelet.conf cannot be read":                func(s *sim) { s.tear(lostConf) },
 	"the certificate expires":                    func(s *sim) { s.expire() },
@@ -223,7 +223,7 @@ func (s *sim) expire() {
 }
 
 var (
-	tornConf = fmt.Errorf("%q: unexpected end: %w", kubeletConf, cluster.ErrUnusable)
+	errTorn  = fmt.Errorf("%q: unexpected end: %w", kubeletConf, cluster.ErrUnusable)
 	lostConf = &fs.PathError{Op: "read", Path: kubeletConf, Err: syscall.EIO}
 )
 
