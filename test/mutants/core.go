@@ -2,30 +2,31 @@ package main
 
 // The judge's files.
 const (
-	inCluster = judge + "/cluster.go"
-	inJudge   = judge + "/judge.go"
-	inMemory  = judge + "/memory.go"
-	inNode    = judge + "/node.go"
-	inReset   = judge + "/reset.go"
+	inCluster  = judge + "/cluster.go"
+	inIdentity = judge + "/identity.go"
+	inJudge    = judge + "/judge.go"
+	inMemory   = judge + "/memory.go"
+	inNode     = judge + "/node.go"
+	inReset    = judge + "/reset.go"
 )
 
 // core are of the rules that the judge keeps, but for those of a reset.
 var core = []mutant{
 	{"1", "the API server's word: kubeadm's exit 0 counts", "pkg/join/act.go",
-		"if err == nil {\n\t\tif r.facts.Credentials.Value.State != judge.Loaded {",
-		"if err == nil {\n\t\tr.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.Held}\n\t\tif r.facts.Credentials.Value.State != judge.Loaded {"},
+		"if err == nil {\n\t\treturn\n\t}\n",
+		"if err == nil {\n\t\tr.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.Held}\n\t\treturn\n\t}\n"},
 	{"1", "a fresh answer before success", inNode, "if old != 0 { // the last word is a fresh one", "if old != 0 && false {"},
 	{"1", "a last look that is asked for, not pushed", inNode, "last.News || !over", "!over"},
 	{"1", "a last look after the hold's end", inNode, "last.News || !over && last.Asked.Before(holdEnds)", "last.News"},
-	{"1", "Ready=Unknown being no member", inMemory, `case s.Node.Ready == "Unknown":`, `case s.Node.Ready == "never":`},
+	{"1", "Ready=Unknown being no member", inIdentity, `case s.Node.Ready == "Unknown":`, `case s.Node.Ready == "never":`},
 	{"1", "a kubelet that runs", inNode, "case runs && reported:", "case reported:"},
 	{"1", "a kubelet that runs and does not fail", inNode, "switch runs := k.Value.Running && !v.m.fails(k.Value, v.now); {", "switch runs := k.Value.Running; {"},
 	{"1", "knowing that the kubelet runs", inNode, "case k.Err != nil:\n\t\treturn v.wait(Verify", "case k.Err != nil:\n\t\treturn pass()\n\tcase v.forced():\n\t\treturn v.wait(Verify"},
 	{"1", "looking at the kubelet again before success", inNode, "old := v.stale(v.eyes() | Unit)", "old := v.stale(v.eyes())"},
 	{"1", "the kubelet's report after a start", inNode, "case runs && reported:", "case runs && (reported || true):"},
-	{"1", "the boot ID", inMemory, `return p.BootID != "" && n.BootID == p.BootID && (`, `return p.BootID != "" && (`},
-	{"1", "an empty boot ID matching nothing", inMemory, `return p.BootID != "" && n.BootID == p.BootID && (`, `return n.BootID == p.BootID && (`},
-	{"1", "the machine ID", inMemory, " && (n.MachineID == \"\" || p.MachineID == \"\" || sameID(n.MachineID, p.MachineID))", ""},
+	{"1", "the boot ID", inIdentity, `return p.BootID != "" && n.BootID == p.BootID && (`, `return p.BootID != "" && (`},
+	{"1", "an empty boot ID matching nothing", inIdentity, `return p.BootID != "" && n.BootID == p.BootID && (`, `return n.BootID == p.BootID && (`},
+	{"1", "the machine ID", inIdentity, " && (n.MachineID == \"\" || p.MachineID == \"\" || sameID(n.MachineID, p.MachineID))", ""},
 	{"1", "a Node that is not being deleted", inNode, "if !node.DeletedAt.IsZero() {\n\t\treturn v.leaving(node, \"its Node is gone for good", "if false {\n\t\treturn v.leaving(node, \"its Node is gone for good"},
 	{"1", "the hold", inNode, "!over && v.now.Before(holdEnds) {", "false {"},
 	{"1", "a hold that begins again with a new Node", inMemory, "case m.LevelUID != uid:", "case m.LevelSince.IsZero():"},
@@ -47,8 +48,8 @@ var core = []mutant{
 
 	{"6", "sparing another machine's live Node", inCluster, "return again(v.notKnownDead(node, v.m.Twin))", "return pass()"},
 	{"6", "ending on a name that is taken", inCluster, "case v.m.Twin.Moved:", "case false:"},
-	{"6", "ending on a clone's name that is taken", inNode, "if v.m.Heartbeat.Moved && node.Name == v.f.Name.Value.Name {", "if false {"},
-	{"6", "a heartbeat that moves: Ready for a minute is life", inMemory, "h.Moved = h.Moved || n.Heartbeat.After(h.First)", "h.Moved = h.Moved || at.Sub(h.Since) > GracePeriod"},
+	{"6", "ending on a clone's name that is taken", inNode, "if v.otherLives() && node.Name == v.f.Name.Value.Name {", "if false {"},
+	{"6", "a heartbeat that moves: Ready for a minute is life", inIdentity, "h.Moved = h.Moved || n.Heartbeat.After(h.First)", "h.Moved = h.Moved || at.Sub(h.Since) > GracePeriod"},
 	{"6", "silence proving nobody alive", inMemory, "m.Twin = Heartbeat{} // silence proves nobody alive", "_ = m.Twin"},
 	{"6", "a fresh look before kubeadm join", inJudge, "if old := v.stale(needed) | v.older(Token, justNow); old != 0 {", "if old := v.stale(needed) | v.older(Token, justNow); old != 0 && false {"},
 	{"6", "a look of this very moment before kubeadm join", inJudge, "if old := v.stale(needed) | v.older(Token, justNow); old != 0 {", "if old := v.stale(needed); old != 0 {"},
@@ -56,7 +57,7 @@ var core = []mutant{
 
 	{"7", "counting a deletion", inMemory, "m.Deletions++", ""},
 	{"7", "gone and back being a deletion", inMemory, "(is == Gone || s.Answer == Present && uid != m.OwnUID)", "is == Gone"},
-	{"7", "late news of a deleted Node being none", inMemory, "if s.Answer == Present && slices.Contains(m.Deleted[:], s.Node.UID) {", "if false && slices.Contains(m.Deleted[:], s.Node.UID) {"},
+	{"7", "late news of a deleted Node being none", inMemory, "if f.News || f.Asked.Before(m.DeletedAt) {", "if false {"},
 	{"7", "the budget of deletions", inNode, "case v.p.MaxDeletions > 0 && v.m.Deletions > v.p.MaxDeletions:", "case false:"},
 	{"7", "a restart for a Node that is gone", inNode, "case v.restartWanted(v.m.Since):\n\t\treturn v.restart(why,", "case false:\n\t\treturn v.restart(why,"},
 	{"7", "a back-off between restarts", inNode, "if due := wanted.Add(v.m.RestartPause); v.now.Before(due) {", "if due := wanted.Add(v.m.RestartPause); false {"},
@@ -82,7 +83,7 @@ var core = []mutant{
 	{"16", "no second kubelet beside one that somebody started", inNode, "k.Stray {", "k.Stray && false {"},
 	{"16", "ending on a service that is masked", inJudge, "case k.Value.Masked:", "case false:"},
 
-	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed:", "case false:"},
+	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood:", "case false:"},
 	{"17", "hearing its last words twice", inMemory, "k.Fatal, k.Exits, false\n", "k.Fatal, k.Exits, true\n"},
 	{"17", "hearing them from a later process", inMemory, "case k.Exits > m.fatalPID:", "case true:"},
 	{"17", "an act of ours before them", inMemory, `case k.Fatal == "" || !ours:`, `case k.Fatal == "" || !ours && false:`},
@@ -93,7 +94,7 @@ var core = []mutant{
 	{"§2", "a slow answer serving the decision that follows it", inJudge, "> max(FreshFor, s.at.Sub(s.asked)) ||", "> FreshFor ||"},
 	{"§2", "facts from after the last act", inJudge, "s.at.IsZero() || s.acts != v.m.Acts || v.now", "s.at.IsZero() || v.now"},
 	{"§2", "looking at this machine last", inJudge, "|| local&t != 0 && s.asked.Before(heard) {", "{"},
-	{"§2", "looking at this machine again after an act", inJudge, "s.at.IsZero() || local&t != 0 && s.acts != v.m.Acts)", "s.at.IsZero())"},
+	{"§2", "looking at this machine again after an act", inJudge, "s.at.IsZero() || local&t != 0 && s.acts != v.m.Acts {", "s.at.IsZero() {"},
 	{"§2", "touching nothing beside a mount that is yet to come", inJudge, "case len(here.Value.Mounts) > 0:", "case false:"},
 	{"§2", "touching nothing beside somebody else's kubeadm", inJudge, `case here.Value.Kubeadm != "":`, `case false:`},
 	{"§2", "touching nothing while that cannot be seen", inJudge, "case here.Err != nil:", "case false:"},

@@ -4,7 +4,7 @@ package main
 // right before it runs.
 var reset = []mutant{
 	// (a): nothing here could be a member's
-	{"2a", "sparing a running kubelet whose credentials cannot be used", inCluster, "if v.state() == Loaded || v.forced() || len(v.leftovers()) == 0 {\n\t\treturn pass()\n\t}\n\tswitch old", "if v.now.IsZero() || true {\n\t\treturn pass()\n\t}\n\tswitch old"},
+	{"2a", "sparing a running kubelet whose credentials cannot be used", inCluster, "if v.state() == Loaded || v.forced() || v.state() == NotThere && len(v.leftovers()) == 0 {\n\t\treturn pass()\n\t}\n\tswitch old", "if v.now.IsZero() || true {\n\t\treturn pass()\n\t}\n\tswitch old"},
 	{"2a", "sparing a running kubelet whose Node lives", inCluster, "v.f.Machine.Value.Pods > 0 || alive(c.Node):", "v.f.Machine.Value.Pods > 0:"},
 	{"2a", "sparing a running kubelet that has pods", inCluster, "!ownAttempt && v.f.Machine.Value.Pods > 0 || alive(c.Node):", "!ownAttempt && false || alive(c.Node):"},
 	{"2a", "sparing a running kubelet with torn credentials", inCluster, "case v.state() != NotThere || !ownAttempt", "case !ownAttempt"},
@@ -16,9 +16,9 @@ var reset = []mutant{
 	{"2a", "a minute between them being none", inMemory, "now.Sub(m.exits[1]) < failingWithin", "true"},
 	{"2a", "a kubelet that is about to be started again not failing", "pkg/join/look.go", "unit.Failing && !waits || unit.Looping", "unit.Failing || unit.Looping"},
 	{"2a", "a kubelet that somebody else started running, too", "pkg/join/look.go", "k.Running, k.PID = true, p.PID", "k.PID = p.PID"},
-	{"2a", "telling credentials that cannot be read from none", "pkg/join/look.go", "default:\n\t\tf.Err = err\n", "default:\n\t\tc.State, c.Problem = judge.NotThere, err\n"},
-	{"2a", "telling credentials that are not understood from torn ones", "pkg/join/look.go", "c.State, c.Problem, c.NodeName = judge.NotUnderstood,", "c.State, c.Problem, c.NodeName = judge.Unusable,"},
-	{"2a", "waiting for credentials that cannot be read", inJudge, "case c.Err != nil:\n\t\treturn v.wait(", "case false:\n\t\treturn v.wait("},
+	{"2a", "telling credentials that cannot be read from none", "pkg/join/credentials.go", "default:\n\t\tf.Err = err\n", "default:\n\t\tc.State, c.Problem = judge.NotThere, err\n"},
+	{"2a", "telling credentials that are not understood from torn ones", "pkg/join/credentials.go", "c.State, c.Problem, c.NodeName = judge.NotUnderstood,", "c.State, c.Problem, c.NodeName = judge.Unusable,"},
+	{"2a", "waiting for credentials that cannot be read", inJudge, "case c.Err != nil:\n\t\tif a, alone := v.company(); alone {", "case false:\n\t\tif a, alone := v.company(); alone {"},
 	{"2a", "waiting for our pending certificate request", inCluster, "case r.Pending:\n\t\treturn true", "case r.Pending:\n\t\treturn false"},
 	{"2a", "waiting for a certificate that was approved just now", inCluster, "return v.now.Sub(v.m.issuedSince) <= issuedPatience", "return false"},
 	{"2a", "silence being no word about a request", inCluster, "case r.Err != nil: // no word", "case false: // no word"},
@@ -90,7 +90,7 @@ var reset = []mutant{
 	{"4", "this machine's own files in mayReset", inReset, "len(disk.Value.Losses) > 0 && p.Reset != ResetAlways,\n", "false,\n"},
 	{"4", "admin.conf in mayReset", inReset, "disk.Value.AdminConf && p.Reset != ResetAlways:", "false:"},
 	{"2", "credentials that load for (b) to (d) in mayReset", inReset, "case creds.Value.State != Loaded:\n\t\treturn false", "case false:\n\t\treturn false"},
-	{"2", "the same ground as before in mayReset", inReset, "return found == ground && !m.StoppedAt", "return (found == ground || true) && !m.StoppedAt"},
-	{"2", "a stopped kubelet in mayReset", inReset, "return found == ground && !m.StoppedAt.IsZero() &&", "return found == ground &&"},
+	{"2", "the same ground as before in mayReset", inReset, "return v.groundForReset() == ground && !m.StoppedAt", "return (v.groundForReset() == ground || true) && !m.StoppedAt"},
+	{"2", "a stopped kubelet in mayReset", inReset, "return v.groundForReset() == ground && !m.StoppedAt.IsZero() &&", "return v.groundForReset() == ground &&"},
 	{"2d", "another machine's heartbeat in mayReset", inReset, " && (ground != Clone || v.otherLives())", ""},
 }
