@@ -131,7 +131,8 @@ func TestTheDebsUnitJoinsAtBootAndAPurgeLeavesTheMember(t *testing.T) {
 	t.Log("what a reset unmounts in the unit is unmounted on the host")
 	s.must(s.node.WriteFile("/etc/nodejoin/token", s.token+"\n", 0o600))
 	do("systemctl", "stop", "kubelet")
-	do("rm", "-r", "/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki")
+	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "apiVersion: v1\n", 0o600)) // torn: no kubelet could use it
+	do("rm", "-r", "/var/lib/kubelet/pki")
 	do("mkdir", "-p", leftVolume)
 	do("mount", "-t", "tmpfs", "tmpfs", leftVolume)
 	s.must(s.cp.DeleteNode(s.ctx, e.report.Node.Name))
