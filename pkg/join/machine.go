@@ -1,7 +1,6 @@
 package join
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,8 @@ type machine struct {
 	kubelets struct { // what was last seen of them
 		sync.Mutex
 		at   time.Time
-		args host.KubeletArgs
+		run  []host.KubeletProcess
+		args host.KubeletArgs // of the one that runs, or ran last
 	}
 
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
@@ -124,48 +124,6 @@ func (m *machine) close() {
 
 func (m *machine) redact(line string) string { return m.redactor.Redact(line) }
 
-// argsFor is how long the arguments of the kubelet that runs are remembered: the
-// disk is asked for its credentials ten times a second while kubeadm runs.
-const argsFor = time.Second
-
-// kubeletArgs are those of the kubelet that runs, or ran last.
-func (m *machine) kubeletArgs() (host.KubeletArgs, error) {
-	m.kubelets.Lock()
-	defer m.kubelets.Unlock()
-	if time.Since(m.kubelets.at) < argsFor {
-		return m.kubelets.args, nil
-	}
-	processes, err := m.KubeletProcesses()
-	if err != nil {
-		return host.KubeletArgs{}, err
-	}
-	m.kubelets.at = time.Now()
-	for _, p := range processes {
-		m.kubelets.args = p.Args
-	}
-	return m.kubelets.args, nil
-}
-
-// Credentials are read from where the kubelet that runs reads them.
-func (m *machine) Credentials() (*cluster.Credentials, error) {
-	args, err := m.kubeletArgs()
-	if err != nil {
-		return nil, err
-	}
-	creds, err := cluster.LoadKubeletConf(m.Path(m.CredentialsPath()))
-	if err == nil && creds.NodeName == "" { // a token is shown in place of a certificate
-		if creds.NodeName = strings.ToLower(strings.TrimSpace(args.HostnameOverride)); creds.NodeName == "" {
-			creds.NodeName, err = m.NodeName()
-		}
-	}
-	return creds, err
-}
-
-func (m *machine) CredentialsPath() string {
-	args, _ := m.kubeletArgs()
-	return cmp.Or(args.Kubeconfig, kubeletConf)
-}
-
 func (m *machine) ClusterCA() []byte {
 	raw, err := os.ReadFile(m.Path(clusterCA))
 	if err != nil {
@@ -178,15 +136,6 @@ func (m *machine) ClusterCA() []byte {
 var kubeletsFolders = []string{"/var/lib/kubelet", "/etc/kubernetes", "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker"}
 
 func (m *machine) MissingMounts() ([]string, error) { return m.Host.MissingMounts(kubeletsFolders...) }
-
-// Pods are looked for where the kubelet that runs keeps them.
-func (m *machine) Pods() (int, error) {
-	args, err := m.kubeletArgs()
-	if err != nil {
-		return 0, err
-	}
-	return m.Host.Pods(args.RootDir)
-}
 
 // DiscoveryCA leaves a discovery file at a URL to discover: a member needs no
 // network but its own API server's.
@@ -304,7 +253,10 @@ func roomHint(err error) string {
 	return fmt.Sprintf("make room in %s, which is kept in memory (`df -h %s` and `df -i %s` show how full it is), and run nodejoin again", dir, dir, dir)
 }
 
-func (m *machine) Reset(ctx context.Context) error { return m.kubeadm.Reset(ctx, m.plan.CRISocket) }
+func (m *machine) Reset(ctx context.Context) error {
+	defer m.forgetKubelets()
+	return m.kubeadm.Reset(ctx, m.plan.CRISocket)
+}
 
 func (m *machine) Token(ctx context.Context) (string, error) {
 	token, err := m.tokens.read(ctx)

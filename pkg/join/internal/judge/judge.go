@@ -130,7 +130,7 @@ func pass() (Action, bool) { return Action{}, false }
 // controlPlane: a worker's program has no business there, with no override.
 func (v *view) controlPlane() (Action, bool) {
 	if v.unasked(Files) != 0 {
-		return v.ask(Files|Kubeconfig|Unit|Company, Look), true
+		return v.ask(Files|Kubeconfig, Look), true
 	}
 	if v.f.Disk.Err != nil {
 		return end(HostUnfit, "what is on this machine cannot be read", "nothing was touched; mend that and run nodejoin again", v.f.Disk.Err)

@@ -104,6 +104,10 @@ func (v *view) member() Action {
 	if !node.DeletedAt.IsZero() {
 		return v.leaving(node, "its Node is gone for good then, unless its kubelet is restarted, which nodejoin does")
 	}
+	over := node.Ready == "True" && !node.Uninitialized // from then on the cloud's lifecycle controller leaves it alone
+	if over && v.lastLook().News && !v.f.Join.Running { // what is on this machine is looked at last, and once
+		return v.ask(v.eyes(), "")
+	}
 	if v.unasked(Unit) != 0 {
 		return v.ask(Unit, "")
 	}
@@ -113,7 +117,6 @@ func (v *view) member() Action {
 	if missing := v.p.lacks(node); missing != "" {
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is registered, but %s", node.Name, missing), v.levelHint(node), nil)
 	}
-	over := node.Ready == "True" && !node.Uninitialized // from then on the cloud's lifecycle controller leaves it alone
 	holdEnds := v.m.LevelSince.Add(v.p.Hold)
 	if v.f.Join.Running || !over && v.now.Before(holdEnds) { // kubeadm is never left behind
 		a := v.wait(Hold, JoinFailed, fmt.Sprintf("Node %q is %s; holding it for up to %s", node.Name, v.p.Until, seconds(v.p.Hold)), "", nil)
