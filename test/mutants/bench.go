@@ -89,7 +89,7 @@ func (b *bench) rapid(of string) []string {
 	files, _ := filepath.Glob(filepath.Join(b.dir, of, "*_test.go"))
 	for _, file := range files {
 		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), `"pgregory.net/rapid"`) {
-			return []string{"-rapid.nofailfile", "-rapid.checks=1000", "-rapid.seed=1", "-rapid.shrinktime=0s"}
+			return []string{"-rapid.nofailfile", "-rapid.checks=400", "-rapid.seed=1", "-rapid.shrinktime=0s"}
 		}
 	}
 	return nil

@@ -32,6 +32,12 @@ var core = []mutant{
 	{"1", "a hold that begins again with a new Node", inMemory, "case m.LevelUID != uid:", "case m.LevelSince.IsZero():"},
 	{"1", "a silence being no news of the Node", inMemory, "case is == Mute: // evidence of nothing", "case is == \"never\": // evidence of nothing"},
 
+	{"1", "a kubelet that runs, for check", "pkg/join/check.go", "case !runs:", "case !runs && false:"},
+	{"1", "knowing that the kubelet runs, for check", "pkg/join/check.go", "case !known:", "case !known && false:"},
+	{"1", "a Node that is not being deleted, for check", "pkg/join/check.go", "case !node.DeletedAt.IsZero():", "case false:"},
+	{"1", "the machine's own Node, for check", "pkg/join/check.go", "case !r.policy.Ours(sightingOf(sighting).Node):", "case false:"},
+
+	{"3", "leaving a kubelet alone that is just being started", inNode, "case k.Value.Starting && !v.m.fails(k.Value, v.now) && !v.m.Doomed:", "case false:"},
 	{"3", "looking first whether this is a member", inNode, "case v.forced() || v.state() != Loaded:\n\t\treturn pass()", "case true:\n\t\treturn pass()"},
 	{"3", "keeping a member whose credentials are not understood", inJudge, "if v.state() != NotUnderstood || v.forced() {", "if true {"},
 
@@ -66,18 +72,17 @@ var core = []mutant{
 	{"7", "waiting for another boot's Node that is being deleted", inNode, "node := v.sight().Node\n\tif !node.DeletedAt.IsZero() {\n\t\treturn v.leaving(node, \"the kubelet", "node := v.sight().Node\n\tif false {\n\t\treturn v.leaving(node, \"the kubelet"},
 
 	{"8", "ending at once on a wrong CA", inCluster, "case WrongCA:", "case -1:"},
-	{"8", "looking at a bad signature again", inCluster, "case v.now.Sub(v.m.badSignSince) < SignatureAgain ||", "case false && v.now.Sub(v.m.badSignSince) < SignatureAgain ||"},
+	{"8", "looking at a bad signature again", inCluster, "case v.now.Sub(v.m.badSignSince) < SignatureAgain || v.f.Cluster.At.Sub(v.m.badSignSince) < SignatureAgain:", "case false:"},
 	{"8", "telling a mistyped secret from another cluster", inCluster, "case !c.Pinned:\n\t\trejected, _ = end(", "case true:\n\t\trejected, _ = end("},
 	{"§2", "the 60 s of a token that is refused", inCluster, "v.f.Cluster.At\n\tif v.p.TokenFixed &&", "v.f.Cluster.At\n\tif at.IsZero() && v.p.TokenFixed &&"},
 	{"§2", "a fresh answer before the token is rejected", inCluster, "if v.p.TokenFixed && !c.Old &&", "if v.p.TokenFixed &&"},
 	{"§2", "two lone 401 being no refusal", inMemory, "if c.Verdict <= NotServed { // a 401 before", "if false { // a 401 before"},
-	{"§2", "saying why a server that is proven must be waited for", inCluster, "may do\", c.Node.Err), true", "may do\", nil), true"},
+	{"§2", "saying why a server that is proven must be waited for", inCluster, "but a reset must wait\", \"\", s.Err), true", "but a reset must wait\", \"\", nil), true"},
 
 	{"9", "letting kubeadm end before success", inNode, "if v.f.Join.Running || !over &&", "if !over &&"},
 	{"9", "the end of a wait for the kubelet that was stopped", inReset, "if v.now.Sub(v.m.StoppedAt) > heartbeatPatience {", "if false {"},
 	{"10", "the proven CA being the kubelet's, before the token is shown to its server", inNode, "&& !SharesKey(cluster.Value.CA, c.CA):", "&& false:"},
-	{"10", "a proven cluster before the token is shown to the kubelet's server", "pkg/join/look.go",
-		"if !r.facts.Cluster.Known() || r.facts.Cluster.Value.Verdict != judge.Proven {", "if false {"},
+	{"10", "a proven cluster before the token is shown to the kubelet's server", inNode, "cluster.Value.Verdict == Proven && v.f.Second.At", "v.f.Second.At"},
 
 	{"16", "a failed restart being no step to a reset", inMemory, "if failed {\n\t\t\treturn m\n\t\t}\n\t\tif a.Kind == RestartKubelet {", "if a.Kind == RestartKubelet {"},
 	{"16", "no second kubelet beside one that somebody started", inNode, "k.Stray {", "k.Stray && false {"},
