@@ -7,21 +7,26 @@ import "strings"
 type Words struct {
 	Fatal        string // why it refused to run
 	Unregistered string // why it cannot register its Node
+	Unread       bool   // there is no log, or it cannot be read: that nothing was found in it means nothing
 }
 
 // WordsOf reads the kubelet's log, klog's lines of all supported minors:
 //   - `"command failed" err="..."` of a kubelet that refuses to run (component-base/cli/run.go); a text of several lines
 //     stands between `<` and `>`;
 //   - `"Unable to register node with API server" err="..."` (pkg/kubelet/kubelet_node_status.go), until
-//     `"Successfully registered node"` or another start.
+//     `"Successfully registered node"` or another start. Where its creation is forbidden (403: a webhook, a policy, RBAC) the
+//     message goes on: `..., reason is forbidden"`, or `..., error getting existing node"` with the 404 that came of asking for it.
 func WordsOf(log []string) Words {
-	var w Words
+	w := Words{Unread: len(log) == 0}
 	for i, line := range log {
 		switch {
 		case strings.Contains(line, `"command failed"`):
 			w.Fatal = words(log[i:])
-		case strings.Contains(line, `"Unable to register node with API server"`):
+		case strings.Contains(line, `"Unable to register node with API server`):
 			w.Unregistered = words(log[i:])
+			if strings.Contains(line, "error getting existing node") {
+				w.Unregistered = "it is there already, or the API server forbids to create it: " + w.Unregistered
+			}
 		case strings.Contains(line, `"Successfully registered node"`):
 			w = Words{}
 		case strings.Contains(line, `"Kubelet version"`):

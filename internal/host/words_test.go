@@ -12,7 +12,11 @@ func TestWordsOfAKubeletThatIsOfNoUse(t *testing.T) {
 		log  string
 		want Words
 	}{
-		"nothing":              {"", Words{}},
+		"nothing": {"", Words{}},
+		"forbidden": {`E1128 1 kubelet_node_status.go:117] "Unable to register node with API server, reason is forbidden" err="nodes \"w1\" is forbidden: no" node="w1"`,
+			Words{Unregistered: `nodes "w1" is forbidden: no`}},
+		"forbidden, and asked for": {`E1128 1 kubelet_node_status.go:127] "Unable to register node with API server, error getting existing node" err="nodes \"w1\" not found" node="w1"`,
+			Words{Unregistered: `it is there already, or the API server forbids to create it: nodes "w1" not found`}},
 		"a flag":               {fatal, Words{Fatal: "failed to parse kubelet flag: unknown flag: --no-such-flag"}},
 		"several lines":        {"E1128 1 run.go:72] \"command failed\" err=<\n\tfailed to run Kubelet: running with swap on\n\tis not supported\n >\nmore", Words{Fatal: "failed to run Kubelet: running with swap on is not supported"}},
 		"as JSON":              {`{"ts":1,"caller":"cli/run.go:72","msg":"command failed","err":"unknown flag: --x"}`, Words{Fatal: "unknown flag: --x"}},
@@ -24,5 +28,8 @@ func TestWordsOfAKubeletThatIsOfNoUse(t *testing.T) {
 		if got := WordsOf(strings.Split(c.log, "\n")); got != c.want {
 			t.Errorf("%s: %+v, wanted %+v", name, got, c.want)
 		}
+	}
+	if got := WordsOf(nil); !got.Unread {
+		t.Errorf("no log: %+v, wanted it unread", got)
 	}
 }

@@ -267,6 +267,21 @@ func TestAdmissionThatRefusesTheNodeIsWaitedFor(t *testing.T) { // A13
 	})
 }
 
+// Whether it is refused cannot be read where the kubelet's log goes elsewhere, or the journal gives nothing in time.
+func TestKubeletWhoseLogCannotBeReadIsNoReasonForAReset(t *testing.T) { // A13
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.deleteNode()
+		s.mute, s.unread = true, true
+		s.after(6*time.Minute, func() { s.mute = false })
+		r, err := start()
+		wanted{reason: Recovered, restarts: -1}.check(s.t, r, err)
+		if s.pods != 2 {
+			s.t.Errorf("%d pods", s.pods)
+		}
+	})
+}
+
 // An etcd that was restored has the Node that was deleted, under its old UID.
 func TestNodeThatARestoredEtcdHasAgainIsNoReasonForAReset(t *testing.T) {
 	for _, back := range []time.Duration{3 * time.Second, 30 * time.Second, 65 * time.Second} {

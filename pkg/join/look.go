@@ -244,7 +244,7 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		k.RefusesSwap = r.w.SwapRefused(ctx)
 		if !k.RefusesSwap {
 			words := r.w.KubeletWords(ctx)
-			k.Fatal, k.Unregistered = words.Fatal, words.Unregistered
+			k.Fatal, k.Unregistered, k.Unread = words.Fatal, words.Unregistered, words.Unread
 		}
 	}
 	return k, unit.Disabled, nil

@@ -180,7 +180,8 @@ func (m *machine) KubeletLog(ctx context.Context) []string {
 // registered.
 func (m *machine) KubeletWords(ctx context.Context) host.Words {
 	words := host.WordsOf(m.Host.KubeletLog(ctx, kubeletLifeLines))
-	return host.Words{Fatal: m.redact(words.Fatal), Unregistered: m.redact(words.Unregistered)}
+	words.Fatal, words.Unregistered = m.redact(words.Fatal), m.redact(words.Unregistered)
+	return words
 }
 
 func (m *machine) SwapRefused(ctx context.Context) bool {

@@ -54,6 +54,7 @@ type sim struct {
 	dies      string               // the words with which each new process ends
 	stopped   time.Time            // by nodejoin; zero: it was not, or was started since
 	words     host.Words
+	unread    bool // its log
 	swap      bool // it has refused swap, which is on
 	mended    bool // its next start is a good one
 	pods      int
@@ -258,6 +259,9 @@ func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
 func (s *sim) KubeletWords(context.Context) host.Words {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unread {
+		return host.Words{Unread: true}
+	}
 	if w := s.words; w != (host.Words{}) || !s.policy || !s.running || s.creds == nil {
 		return w
 	}

@@ -184,6 +184,7 @@ type Kubelet struct {
 	Arguments               string    // that tell whose it is, for a person
 	Fatal                   string    // the words with which it last refused to run
 	Unregistered            string    // why it cannot register, in its own words
+	Unread                  bool      // its log, so that why it cannot register is not known
 	RefusesSwap             bool
 }
 

@@ -237,7 +237,11 @@ func (v *view) gone() Action {
 		return v.restart(why, v.m.Heard)
 	case v.state() == Loaded && k.Running && v.m.lasting(v.m.ranSince, v.now) < RestartPatience: // nor did it run all the while
 	default:
-		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), "", nil)
+		hint := ""
+		if k.Unread {
+			hint = "why the kubelet does not register it is not known, for `journalctl -u kubelet` gives nothing: nothing is reset; look where its log goes"
+		}
+		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), hint, nil)
 	}
 	return still.asking(v, Unit, ProbeSilent)
 }

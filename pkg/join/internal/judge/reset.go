@@ -18,7 +18,7 @@ func (v *view) groundForReset() Ground {
 	switch {
 	case v.f.Join.Running:
 	case m.Is == Gone && !m.GoneSpent && v.p.Reset != ResetNever && !m.Restarted.IsZero() && !m.Restarted.Before(m.Since) &&
-		since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == "" && !m.Doomed &&
+		since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == "" && !k.Unread && !m.Doomed &&
 		(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):
 		return StaysAway
 	case m.Is == Refused && !m.takenSince.IsZero() && v.now.Sub(m.takenSince) >= RefusedPatience && v.expired():
