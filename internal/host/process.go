@@ -25,6 +25,7 @@ type KubeletArgs struct {
 // KubeletProcess is a kubelet that runs, whoever started it.
 type KubeletProcess struct {
 	PID         int
+	Ancestors   []int     // the processes that it comes from, nearest first
 	Started     time.Time // zero: not known
 	Args        KubeletArgs
 	CommandLine []string
@@ -45,6 +46,10 @@ func (h Host) KubeletProcesses() ([]KubeletProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for running kubelets: %w", err)
 	}
+	parents := map[int]int{}
+	for _, p := range all {
+		parents[p.pid] = p.parent
+	}
 	var kubelets []KubeletProcess
 	for _, p := range all {
 		k, err := h.kubelet(p)
@@ -53,11 +58,17 @@ func (h Host) KubeletProcesses() ([]KubeletProcess, error) {
 		case err != nil:
 			return nil, fmt.Errorf("looking for running kubelets: %w", err)
 		case k != nil:
+			for from := p.parent; from > 0 && len(k.Ancestors) < len(all); from = parents[from] {
+				k.Ancestors = append(k.Ancestors, from)
+			}
 			kubelets = append(kubelets, *k)
 		}
 	}
 	return kubelets, nil
 }
+
+// ComesFrom tells whether a kubelet is this process or comes from it, as from a wrapper that a unit starts.
+func (k KubeletProcess) ComesFrom(pid int) bool { return k.PID == pid || slices.Contains(k.Ancestors, pid) }
 
 // kubelet is what a process is as one; nil if it is none, or another machine's.
 func (h Host) kubelet(p process) (*KubeletProcess, error) {

@@ -312,6 +312,8 @@ func TestKubeletOutsideItsServiceIsLeftAlone(t *testing.T) {
 		"none to be found":  {func(s *sim) { s.creds = nil }, Refused},
 		"cannot be read":    {func(s *sim) { s.torn = lostConf }, JoinFailed},
 		"none, and no Node": {func(s *sim) { s.creds = nil; s.deleteNode() }, Refused},
+		"torn, and the service is in a crash loop": {func(s *sim) { s.torn = errTorn; s.serviceLoops() }, Refused},
+		"none, and the service is in a crash loop": {func(s *sim) { s.creds = nil; s.serviceLoops() }, Refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			live(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
@@ -325,6 +327,12 @@ func TestKubeletOutsideItsServiceIsLeftAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// serviceLoops: the service starts kubelets that end at once, beside the one that runs.
+func (s *sim) serviceLoops() {
+	s.waiting, s.starts, s.exits = true, s.starts+1, append(s.exits, time.Now(), time.Now())
+	s.after(10*time.Second, s.serviceLoops)
 }
 
 // Only another machine whose kubelet still reports makes a copy of this one.

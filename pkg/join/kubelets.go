@@ -46,8 +46,14 @@ func (m *machine) lookForKubelets() ([]host.KubeletProcess, error) {
 		return nil, err
 	}
 	m.kubelets.at, m.kubelets.run = began, run
-	for _, p := range run {
-		m.kubelets.args = p.Args
+	oldest := 0
+	for i, p := range run { // of several, the one that has run longest
+		if i == 0 || p.Started.Before(run[oldest].Started) {
+			oldest = i
+		}
+	}
+	if len(run) > 0 {
+		m.kubelets.args = run[oldest].Args
 	}
 	return run, nil
 }

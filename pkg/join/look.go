@@ -213,6 +213,7 @@ func (r *run) company() (judge.Machine, error) {
 // kubelet is its service and, whoever started it, its process. What it said is
 // asked for only where this run has done something to it.
 func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled bool, err error) {
+	asked := time.Now()
 	unit, err := r.w.Kubelet(ctx)
 	if errors.Is(err, host.ErrNoInitSystem) {
 		return judge.Kubelet{NoInit: true, Exits: -1}, false, nil
@@ -229,6 +230,11 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		Failed: unit.Failing && !waits || unit.Looping, Starting: waits && !unit.Running,
 	}
 	for _, p := range processes {
+		// Beside a service in a crash loop, it is the one that runs that may be a member's.
+		stray := p.Started.Before(asked) && !(unit.MainPID == 0 && unit.Running) && !(unit.MainPID != 0 && p.ComesFrom(unit.MainPID))
+		if stray && !k.Stray {
+			k.Running, k.Failed, k.Starting, k.Exits, k.PID, k.Since = false, false, false, -1, 0, time.Time{}
+		}
 		if k.Running && p.PID != k.PID && k.PID != 0 {
 			continue
 		}
