@@ -25,7 +25,7 @@ func WordsOf(log []string) Words {
 		case strings.Contains(line, `"Unable to register node with API server`):
 			w.Unregistered = words(log[i:])
 			if strings.Contains(line, "error getting existing node") {
-				w.Unregistered = "it is there already, or the API server forbids to create it: " + w.Unregistered
+				w.Unregistered = "it may not be created (403: admission, a policy or RBAC), and " + w.Unregistered
 			}
 		case strings.Contains(line, `"Successfully registered node"`):
 			w = Words{}

@@ -228,6 +228,9 @@ func (v *view) gone() Action {
 		return a
 	}
 	k := v.f.Kubelet.Value
+	if k.Unread {
+		still.Hint = "why the kubelet does not register it is not known, for `journalctl -u kubelet` gives nothing, so nothing is reset: look where its log goes"
+	}
 	switch {
 	case k.Unregistered != "":
 		still.Message, still.Hint = fmt.Sprintf("the kubelet runs and cannot register Node %q: %s", name, k.Unregistered),
@@ -237,11 +240,7 @@ func (v *view) gone() Action {
 		return v.restart(why, v.m.Heard)
 	case v.state() == Loaded && k.Running && v.m.lasting(v.m.ranSince, v.now) < RestartPatience: // nor did it run all the while
 	default:
-		hint := ""
-		if k.Unread {
-			hint = "why the kubelet does not register it is not known, for `journalctl -u kubelet` gives nothing: nothing is reset; look where its log goes"
-		}
-		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), hint, nil)
+		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), "", nil)
 	}
 	return still.asking(v, Unit, ProbeSilent)
 }
