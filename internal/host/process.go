@@ -1,14 +1,18 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 // KubeletArgs are the arguments of a running kubelet that say where it keeps what nodejoin asks about, and under which
@@ -20,6 +24,7 @@ type KubeletArgs struct {
 	Config              string
 	RootDir             string
 	CertDir             string
+	NoRegistration      string // what tells it to leave its Node to others; "" if nothing does
 }
 
 // KubeletProcess is a kubelet that runs, whoever started it.
@@ -68,7 +73,9 @@ func (h Host) KubeletProcesses() ([]KubeletProcess, error) {
 }
 
 // ComesFrom tells whether a kubelet is this process or comes from it, as from a wrapper that a unit starts.
-func (k KubeletProcess) ComesFrom(pid int) bool { return k.PID == pid || slices.Contains(k.Ancestors, pid) }
+func (k KubeletProcess) ComesFrom(pid int) bool {
+	return k.PID == pid || slices.Contains(k.Ancestors, pid)
+}
 
 // kubelet is what a process is as one; nil if it is none, or another machine's.
 func (h Host) kubelet(p process) (*KubeletProcess, error) {
@@ -101,12 +108,17 @@ func (h Host) kubeletArgs(pid int, line []string) (KubeletArgs, error) {
 		"kubeconfig": &args.Kubeconfig, "bootstrap-kubeconfig": &args.BootstrapKubeconfig, "config": &args.Config,
 		"root-dir": &args.RootDir, "cert-dir": &args.CertDir, "hostname-override": &args.HostnameOverride,
 	}
+	registers := ""
 	for i := 1; i < len(line) && line[i] != "--"; i++ {
 		if !strings.HasPrefix(line[i], "-") {
 			continue
 		}
 		name, value, given := strings.Cut(strings.TrimLeft(line[i], "-"), "=")
-		into := flags[strings.ReplaceAll(name, "_", "-")]
+		name = strings.ReplaceAll(name, "_", "-")
+		if name == "register-node" { // it needs no value
+			registers = cmp.Or(value, "true")
+		}
+		into := flags[name]
 		if into == nil {
 			continue
 		}
@@ -128,7 +140,23 @@ func (h Host) kubeletArgs(pid int, line []string) (KubeletArgs, error) {
 		}
 		*path = filepath.Join(dir, *path)
 	}
+	args.NoRegistration = h.noRegistration(registers, args.Config)
 	return args, nil
+}
+
+// noRegistration: a flag outweighs the file.
+func (h Host) noRegistration(flag, file string) string {
+	if on, err := strconv.ParseBool(flag); flag != "" {
+		return map[bool]string{true: "--register-node=" + flag}[err == nil && !on]
+	}
+	raw, err := os.ReadFile(h.Path(file))
+	var config struct {
+		RegisterNode *bool `json:"registerNode"`
+	}
+	if file == "" || err != nil || yaml.Unmarshal(raw, &config) != nil || config.RegisterNode == nil || *config.RegisterNode {
+		return ""
+	}
+	return "registerNode: false in " + file
 }
 
 // KubeadmProcess is a kubeadm at work on this machine.

@@ -71,6 +71,9 @@ func TestAKubeletsArguments(t *testing.T) {
 		"kubelet --hostname-override=w1 --hostname-override=":                          {},
 		"kubelet --v 2 --config=/c=d --kubeconfig":                                     {Config: "/c=d"},
 		"kubelet --config=/c -- --config=/d":                                           {Config: "/c"},
+		"kubelet --register-node --config=/c":                                          {Config: "/c"},
+		"kubelet --register-node=true --config=/c":                                     {Config: "/c"},
+		"kubelet --register_node=false --config=/c":                                    {Config: "/c", NoRegistration: "--register-node=false"},
 		"kubelet --configs=/x --my-config=/x --config-dir=/x":                          {},
 	} {
 		h := running(t, fake{pid: 10, comm: "kubelet", line: strings.Split(line, " "), cwd: "/work/dir"})

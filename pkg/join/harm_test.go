@@ -282,6 +282,21 @@ func TestKubeletWhoseLogCannotBeReadIsNoReasonForAReset(t *testing.T) { // A13
 	})
 }
 
+// Somebody else is to make its Node; another kubelet on this machine would be told the same.
+func TestKubeletThatIsToldNotToRegisterIsNoReasonForAReset(t *testing.T) { // A13
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.deleteNode()
+		s.mute, s.aloof = true, "--register-node=false"
+		s.after(6*time.Minute, func() { s.mute = false }) // others have made it
+		r, err := start()
+		wanted{reason: Recovered, restarts: -1}.check(s.t, r, err)
+		if s.pods != 2 {
+			s.t.Errorf("%d pods", s.pods)
+		}
+	})
+}
+
 // An etcd that was restored has the Node that was deleted, under its old UID.
 func TestNodeThatARestoredEtcdHasAgainIsNoReasonForAReset(t *testing.T) {
 	for _, back := range []time.Duration{3 * time.Second, 30 * time.Second, 65 * time.Second} {

@@ -229,6 +229,7 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		Missing: unit.Missing, Masked: unit.Masked, Running: unit.Running, PID: unit.MainPID, Since: unit.Since, Exits: unit.Exits, State: unit.State,
 		Failed: unit.Failing && !waits || unit.Looping, Starting: waits && !unit.Running,
 	}
+	told := ""
 	for _, p := range processes {
 		// Beside a service in a crash loop, it is the one that runs that may be a member's.
 		stray := p.Started.Before(asked) && !(unit.MainPID == 0 && unit.Running) && !(unit.MainPID != 0 && p.ComesFrom(unit.MainPID))
@@ -245,6 +246,7 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		}
 		k.NodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
 		k.Arguments = tellingArguments(p.Args)
+		told = p.Args.NoRegistration
 	}
 	if said {
 		k.RefusesSwap = r.w.SwapRefused(ctx)
@@ -252,6 +254,9 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 			words := r.w.KubeletWords(ctx)
 			k.Fatal, k.Unregistered, k.Unread = words.Fatal, words.Unregistered, words.Unread
 		}
+	}
+	if told != "" {
+		k.Unregistered = "it is told not to, as where others make the Nodes: " + told
 	}
 	return k, unit.Disabled, nil
 }

@@ -54,9 +54,10 @@ type sim struct {
 	dies      string               // the words with which each new process ends
 	stopped   time.Time            // by nodejoin; zero: it was not, or was started since
 	words     host.Words
-	unread    bool // its log
-	swap      bool // it has refused swap, which is on
-	mended    bool // its next start is a good one
+	unread    bool   // its log
+	aloof     string // what tells kubelets not to register
+	swap      bool   // it has refused swap, which is on
+	mended    bool   // its next start is a good one
 	pods      int
 	mounts    []string // that are not there yet, nor the kubelet's files, which are on them
 	kubeadm   string   // somebody else's, at work
@@ -253,7 +254,7 @@ func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
 	if !s.running {
 		return nil, nil
 	}
-	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Args: host.KubeletArgs{HostnameOverride: s.override}}}, nil
+	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
 }
 
 func (s *sim) KubeletWords(context.Context) host.Words {
