@@ -232,8 +232,8 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 	told := ""
 	for _, p := range processes {
 		// Beside a service in a crash loop, it is the one that runs that may be a member's.
-		stray := p.Started.Before(asked) && !(unit.MainPID == 0 && unit.Running) && !(unit.MainPID != 0 && p.ComesFrom(unit.MainPID))
-		if stray && !k.Stray {
+		ofService := unit.MainPID == 0 && unit.Running || unit.MainPID != 0 && p.ComesFrom(unit.MainPID)
+		if !ofService && p.Started.Before(asked) && !k.Stray {
 			k.Running, k.Failed, k.Starting, k.Exits, k.PID, k.Since = false, false, false, -1, 0, time.Time{}
 		}
 		if k.Running && p.PID != k.PID && k.PID != 0 {

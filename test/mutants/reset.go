@@ -27,14 +27,14 @@ var reset = []mutant{
 
 	// (b): the Node stays away
 	{"2b", "the 60 s of 404 after a restart", inReset,
-		"since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == \"\" && !m.Doomed &&\n\t\t(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):",
-		"since >= time.Second && !m.Heard.After(m.Restarted) && k.Unregistered == \"\" && !m.Doomed &&\n\t\t(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= time.Second):"},
+		"since >= RestartPatience && !m.Heard.After(m.Restarted) && k.Unregistered == \"\" && !k.Unread && !m.Doomed &&\n\t\t(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):",
+		"since >= time.Second && !m.Heard.After(m.Restarted) && k.Unregistered == \"\" && !k.Unread && !m.Doomed &&\n\t\t(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= time.Second):"},
 	{"2b", "a kubelet that ran all the while", inReset, "m.lasting(m.ranSince, v.now) >= RestartPatience):", "m.lasting(m.ranSince, v.now) >= 0):"},
 	{"2b", "a kubelet that runs while its Node stays away", inReset, "(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):", "true:"},
 	{"2b", "a restart after the deletion", inReset, "!m.Restarted.IsZero() && !m.Restarted.Before(m.Since) &&", "!m.Restarted.IsZero() &&"},
 	{"2b", "404 all the time, with no silence", inReset, "!m.Heard.After(m.Restarted) && k.Unreg", "k.Unreg"},
-	{"2b", "the kubelet's own words on why it cannot register", inReset, `k.Unregistered == "" && !m.Doomed &&`, `!m.Doomed &&`},
-	{"2b", "sparing a kubelet that a person must mend", inReset, `k.Unregistered == "" && !m.Doomed &&`, `k.Unregistered == "" &&`},
+	{"2b", "the kubelet's own words on why it cannot register", inReset, `k.Unregistered == "" && !k.Unread && !m.Doomed &&`, `!k.Unread && !m.Doomed &&`},
+	{"2b", "sparing a kubelet that a person must mend", inReset, `k.Unregistered == "" && !k.Unread && !m.Doomed &&`, `k.Unregistered == "" && !k.Unread &&`},
 	{"2b", "once a run", inReset, "case m.Is == Gone && !m.GoneSpent &&", "case m.Is == Gone &&"},
 	{"2b", "seeing that our Node has come back", inCluster, `if v.ground != None && node.Ready != "Unknown" && node.Name == v.nodeName() {`, `if false {`},
 
