@@ -1,14 +1,20 @@
 package host
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Words are a kubelet's own, of why it is of no use: the last of each kind in its log, "" if there is none since it was last
 // started.
 type Words struct {
 	Fatal        string // why it refused to run
 	Unregistered string // why it cannot register its Node
-	Unread       bool   // there is no log, or it cannot be read: that nothing was found in it means nothing
+	Unread       bool   // no log can be read, or none of what it says reaches back to a start or to a try to register
 }
+
+// milestones are what a kubelet says at every level of -v when it starts, and at least every 7 s while it has no Node.
+var milestones = []string{`"Kubelet version"`, `"command failed"`, `"Attempting to register node"`, `"Unable to register node with API server`, `"Successfully registered node"`}
 
 // WordsOf reads the kubelet's log, klog's lines of all supported minors:
 //   - `"command failed" err="..."` of a kubelet that refuses to run (component-base/cli/run.go); a text of several lines
@@ -17,8 +23,9 @@ type Words struct {
 //     `"Successfully registered node"` or another start. Where its creation is forbidden (403: a webhook, a policy, RBAC) the
 //     message goes on: `..., reason is forbidden"`, or `..., error getting existing node"` with the 404 that came of asking for it.
 func WordsOf(log []string) Words {
-	w := Words{Unread: len(log) == 0}
+	w := Words{Unread: true}
 	for i, line := range log {
+		w.Unread = w.Unread && !slices.ContainsFunc(milestones, func(m string) bool { return strings.Contains(line, m) })
 		switch {
 		case strings.Contains(line, `"command failed"`):
 			w.Fatal = words(log[i:])

@@ -12,11 +12,13 @@ func TestWordsOfAKubeletThatIsOfNoUse(t *testing.T) {
 		log  string
 		want Words
 	}{
-		"nothing": {"", Words{}},
+		"nothing": {"", Words{Unread: true}},
 		"forbidden": {`E1128 1 kubelet_node_status.go:117] "Unable to register node with API server, reason is forbidden" err="nodes \"w1\" is forbidden: no" node="w1"`,
 			Words{Unregistered: `nodes "w1" is forbidden: no`}},
 		"forbidden, and asked for": {`E1128 1 kubelet_node_status.go:127] "Unable to register node with API server, error getting existing node" err="nodes \"w1\" not found" node="w1"`,
 			Words{Unregistered: `it may not be created (403: admission, a policy or RBAC), and nodes "w1" not found`}},
+		"many other words":     {`I1128 1 round_trippers.go:632] "Response" verb="GET"`, Words{Unread: true}},
+		"a try":                {`I1128 1 kubelet_node_status.go:75] "Attempting to register node" node="w1"`, Words{}},
 		"a flag":               {fatal, Words{Fatal: "failed to parse kubelet flag: unknown flag: --no-such-flag"}},
 		"several lines":        {"E1128 1 run.go:72] \"command failed\" err=<\n\tfailed to run Kubelet: running with swap on\n\tis not supported\n >\nmore", Words{Fatal: "failed to run Kubelet: running with swap on is not supported"}},
 		"as JSON":              {`{"ts":1,"caller":"cli/run.go:72","msg":"command failed","err":"unknown flag: --x"}`, Words{Fatal: "unknown flag: --x"}},
