@@ -359,3 +359,15 @@ func TestCredentialsOfAMachineThatMayBeDeadAreKept(t *testing.T) {
 		wanted{reason: JoinFailed, restarts: -1}.check(s.t, r, err)
 	})
 }
+
+// Its pods live on without it, and the cluster has its Node.
+func TestTornCredentialsOfAStoppedKubeletWithPodsAreAPersonsJob(t *testing.T) { // A1
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.torn = errTorn
+		s.stopKubelet()
+		r, err := start()
+		wanted{reason: Refused}.check(s.t, r, err)
+		says(s.t, r, "2 pods live here")
+	})
+}

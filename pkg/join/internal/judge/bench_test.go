@@ -60,7 +60,7 @@ func TestAJudgementStaysCheap(t *testing.T) {
 		m.Is, m.exits, m.Deletions, m.OwnUID, m.LevelUID, m.PID = r.m.Is, r.m.exits, 0, r.m.OwnUID, r.m.LevelUID, r.m.PID
 		m.ranSince, m.Since, m.LevelSince, m.FailedAt, m.BackOffUntil, m.Lost = r.m.ranSince, r.m.Since, r.m.LevelSince, r.m.FailedAt, r.m.BackOffUntil, r.m.Lost
 		r.m = m
-		if long := cost(); long > short {
+		if long := cost(); long > short+1 { // fmt keeps its buffers in a pool, which a garbage collection empties
 			t.Errorf("%s: %v allocations at first, %v after 10000 answers", name, short, long)
 		}
 	}

@@ -237,6 +237,11 @@ func (v *view) nodeOfOurName() (Action, bool) {
 		if v.ground != None && node.Ready != "Unknown" && node.Name == v.nodeName() {
 			return again(v.wait("", JoinFailed, fmt.Sprintf("%s, but our Node %q has come back", v.why(v.ground), node.Name), "", nil))
 		}
+		if pods := v.f.Machine.Value.Pods; v.ground == None && hinders && !v.forced() && pods > 0 && (node.Ready == "True" || node.Ready == "False") {
+			return end(Refusal, fmt.Sprintf("Node %q is this machine's and was alive a moment ago, and %d pods live here, but the kubelet's credentials in %s cannot be used",
+				node.Name, pods, v.f.Credentials.Value.Path),
+				fmt.Sprintf("restore %s and start the kubelet, or drain the Node and run nodejoin with --reset=always", v.f.Credentials.Value.Path), v.f.Credentials.Value.Problem)
+		}
 		if v.ground != None || hinders || node.Ready != "True" {
 			return pass()
 		}
