@@ -30,7 +30,7 @@ unit: schedules ## Test the packages alone, in minutes
 	cd test && go test -count=1 ./faults ./bench
 
 schedules: ## Play 10,000 random schedules under virtual time, others each time
-	go test -count=1 -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
+	go test -count=1 -timeout 20m -run '^TestPromisesHold' ./pkg/join -rapid.checks=10000
 
 parts: ## Compile the testbed's components and make the booted nodes' image: once, some 15 minutes on 2 cores
 	cd test && go run ./parts
