@@ -66,7 +66,7 @@ func TestAKubeletsArguments(t *testing.T) {
 		"kubelet --kubeconfig=/k --bootstrap-kubeconfig=/b --hostname-override=W1X --config=/c --root-dir=/r --cert-dir=/p": {
 			Kubeconfig: "/k", BootstrapKubeconfig: "/b", HostnameOverride: "W1X", Config: "/c", RootDir: "/r", CertDir: "/p"},
 		"kubelet --kubeconfig /k --hostname_override w2 -config /c":                    {Kubeconfig: "/k", HostnameOverride: "w2", Config: "/c"},
-		"kubelet --kubeconfig=k --root-dir=../r --cert-dir ./p --config=":              {Kubeconfig: "/work/dir/k", RootDir: "/work/r", CertDir: "/work/dir/p"},
+		"kubelet --kubeconfig=k --root-dir=../r --cert-dir ./p --config=":              {Kubeconfig: "/srv/dir/k", RootDir: "/srv/r", CertDir: "/srv/dir/p"},
 		"kubelet --hostname-override=w1 --hostname-override w2 --hostname-override=w3": {HostnameOverride: "w3"},
 		"kubelet --hostname-override=w1 --hostname-override=":                          {},
 		"kubelet --v 2 --config=/c=d --kubeconfig":                                     {Config: "/c=d"},
@@ -76,7 +76,7 @@ func TestAKubeletsArguments(t *testing.T) {
 		"kubelet --register_node=false --config=/c":                                    {Config: "/c", NoRegistration: "--register-node=false"},
 		"kubelet --configs=/x --my-config=/x --config-dir=/x":                          {},
 	} {
-		h := running(t, fake{pid: 10, comm: "kubelet", line: strings.Split(line, " "), cwd: "/work/dir"})
+		h := running(t, fake{pid: 10, comm: "kubelet", line: strings.Split(line, " "), cwd: "/srv/dir"})
 		got, err := h.KubeletProcesses()
 		if err != nil || len(got) != 1 || got[0].Args != want {
 			t.Errorf("%s: got %+v, %v; want %+v", line, got, err, want)
