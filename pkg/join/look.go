@@ -19,6 +19,9 @@ import (
 type eyes struct {
 	answers  chan answer
 	inFlight judge.Topic
+	window   time.Time           // since when asks are counted,
+	asks     map[judge.Topic]int // by topic
+	tooOften bool                // one of them waits for the next window
 	asking   sync.WaitGroup
 
 	creds   *cluster.Credentials // that loaded last
@@ -56,12 +59,20 @@ func (e *eyes) close() {
 
 // ask puts the questions that are not on their way yet.
 func (r *run) ask(ctx context.Context, topics judge.Topic) {
+	if time.Since(r.eyes.window) >= askWindow {
+		r.eyes.window, r.eyes.asks = time.Now(), map[judge.Topic]int{}
+	}
+	r.eyes.tooOften = false
 	for t := judge.Topic(1); t <= topics; t <<= 1 {
 		if topics&t == 0 || r.eyes.inFlight&t != 0 {
 			continue
 		}
 		find := r.find(t)
 		if find == nil {
+			continue
+		}
+		if r.eyes.asks[t]++; r.eyes.asks[t] > askMost {
+			r.eyes.tooOften = true
 			continue
 		}
 		r.eyes.inFlight |= t

@@ -209,6 +209,9 @@ func (r *run) loop(ctx context.Context) (held string, err error) {
 // hear waits for one piece of news, and for until at the longest.
 func (r *run) hear(ctx context.Context, until time.Time, tick <-chan time.Time) error {
 	var due <-chan time.Time
+	if next := r.eyes.window.Add(askWindow); r.eyes.tooOften && (until.IsZero() || next.Before(until) || !until.After(time.Now())) {
+		until = next
+	}
 	if pause := time.Until(until); pause > 0 { // what is due is on its way
 		timer := time.NewTimer(pause)
 		defer timer.Stop()

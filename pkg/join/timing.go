@@ -20,6 +20,12 @@ const (
 	// a dry run, too, looks again beside a busy server.
 	probeLeft = 4
 
+	// Within askWindow nobody is asked the same more than askMost times, whatever
+	// the judge wants: two answers that make each other old must not become a
+	// thousand questions a second.
+	askWindow = 100 * time.Millisecond
+	askMost   = 5
+
 	// tokenEvery is the least time between two reads of the token's source
 	// after a refusal: a token command may cost an API call.
 	tokenEvery = 10 * time.Second
