@@ -371,3 +371,15 @@ func TestTornCredentialsOfAStoppedKubeletWithPodsAreAPersonsJob(t *testing.T) { 
 		says(s.t, r, "2 pods live here")
 	})
 }
+
+// Found by a random schedule: what the kubelet was stopped for is a clone's, what is left then looks like no credentials.
+func TestCredentialsThatGoWhileTheKubeletIsStoppedAreAPersonsJob(t *testing.T) { // A1
+	live(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.override = "w1x"
+		s.change(func() { beginnings["a Node that does not come back"](s) })
+		s.after(100*time.Millisecond+offBeat(0), func() { faults["another container takes our name"](s) })
+		s.after(200*time.Millisecond+offBeat(1), func() { faults["kubelet.conf is lost"](s) })
+		r, err := start()
+		wanted{reason: Refused, restarts: -1}.check(s.t, r, err)
+	})
+}

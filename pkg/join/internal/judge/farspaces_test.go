@@ -70,6 +70,7 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 	ground[byCreds] = join(same(byCreds, "expired", "loaded", "another cluster's"), each(byCreds, "of another CA"))
 	delete(ground, byRequest) // the kubelet has a certificate
 	if n == resetRow {
+		bare[byStopped], bare[byMachine] = each(byStopped), each(byMachine) // credentials that went meanwhile were in its memory
 		ground[byKubelet] = kubeletsInTheWay
 		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "the cluster's own CA", "another CA", "a bootstrap file"), same(byDisk, "admin.conf", "leftovers and admin.conf"),
 			each(byDisk, "leftovers and losses"))

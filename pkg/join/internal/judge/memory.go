@@ -307,7 +307,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 		m.StoppedAt, m.StoppedFor, m.Renewed, m.Heartbeat = now, a.Ground, time.Time{}, Heartbeat{}
 	case Reset:
 		m.GoneSpent = m.GoneSpent || a.Ground == StaysAway
-		m.StoppedAt, m.takenSince = time.Time{}, time.Time{}
+		m.StoppedAt, m.StoppedFor, m.takenSince = time.Time{}, None, time.Time{}
 		m = m.Blind(now)
 		if !failed {
 			m.ForcedDone, m.OwnUID, m.LevelUID = true, "", ""

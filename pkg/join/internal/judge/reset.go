@@ -64,6 +64,9 @@ func (v *view) reset() (Action, bool) {
 	}
 	needed := v.restsOn(ground)
 	switch {
+	case ground == NoCredentials && v.m.StoppedFor > NoCredentials && v.f.Machine.Value.Pods > 0: // it had them in its memory
+		return end(Refusal, fmt.Sprintf("the kubelet's credentials in %s went while it was stopped, and %d pods live here", v.f.Credentials.Value.Path, v.f.Machine.Value.Pods),
+			"restore them, or drain this machine and run nodejoin with --reset=always", v.f.Credentials.Value.Problem)
 	case v.p.Reset == ResetNever:
 		return end(Refusal, "a reset is needed and --reset=never forbids it: "+v.why(ground), "run `kubeadm reset` by hand, or nodejoin without --reset=never", nil)
 	case len(disk.Losses) > 0 && v.p.Reset != ResetAlways:
