@@ -190,8 +190,8 @@ func (r *run) joinEnded(err error) {
 	}
 	kind := failure.Kind()
 	if (kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member) && r.w.SwapRefused(context.Background()) {
-		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.HostUnfit, Message: "the kubelet refuses to run while swap is on", Err: err,
-			Hint: "run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration"}
+		swap := judge.SwapRefused(err)
+		r.facts.Join.End = &swap
 		return
 	}
 	switch kind {

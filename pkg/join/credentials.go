@@ -32,7 +32,7 @@ func (r *run) mountedCredentials(joins bool) (*cluster.Credentials, error) {
 func (r *run) credentials(asked question, creds *cluster.Credentials, err error) {
 	f := judge.Fact[judge.Credentials]{Acts: asked.acts, Asked: asked.at, At: time.Now()}
 	c := &f.Value
-	c.Path, c.Generation = r.w.CredentialsPath(), r.facts.Credentials.Value.Generation
+	c.Path = r.w.CredentialsPath()
 	var other *cluster.NotUnderstoodError
 	switch {
 	case err == nil:
@@ -60,7 +60,6 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	if !r.facts.Credentials.Known() || same && !before.At.IsZero() {
 		return
 	}
-	r.facts.Credentials.Value.Generation++
 	r.facts.Node, r.facts.Second, r.facts.Endpoint, r.facts.Lease = judge.Fact[judge.Sighting]{}, judge.Fact[judge.Sighting]{}, judge.Fact[bool]{}, judge.Fact[time.Time]{}
 	if is.State != was.State || is.NodeName != was.NodeName {
 		r.memory = r.memory.Blind(time.Now())

@@ -158,15 +158,14 @@ const (
 
 // Credentials are the kubelet's own, as it reads them itself.
 type Credentials struct {
-	State      State
-	Path       string // of the kubeconfig
-	NodeName   string // whose they are; "" if that cannot be told
-	Server     string
-	NotAfter   time.Time
-	CA         []string // public-key pins
-	OtherCA    string   // why they are another cluster's; "" if nothing says so
-	Problem    error    // why they are not Loaded
-	Generation int      // another one after each change
+	State    State
+	Path     string // of the kubeconfig
+	NodeName string // whose they are; "" if that cannot be told
+	Server   string
+	NotAfter time.Time
+	CA       []string // public-key pins
+	OtherCA  string   // why they are another cluster's; "" if nothing says so
+	Problem  error    // why they are not Loaded
 }
 
 // Kubelet is the kubelet as it runs, and its service.

@@ -272,8 +272,7 @@ func (v *view) unit() (Action, bool) {
 	case k.Value.Masked:
 		return end(HostUnfit, `the service "kubelet" is masked`, "run `systemctl unmask kubelet`", nil)
 	case k.Value.RefusesSwap && v.state() == Loaded && v.m.Is != Member:
-		return end(HostUnfit, "the kubelet refuses to run while swap is on",
-			"run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration", nil)
+		return SwapRefused(nil), true
 	case v.m.Doomed && v.state() >= NotUnderstood: // a kubelet without credentials may have no configuration yet
 		return end(HostUnfit, "the kubelet does not start, each time with the same words: "+k.Value.Fatal,
 			"mend that where it comes from (/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml), and run nodejoin again: no pod was disturbed", nil)
@@ -334,4 +333,12 @@ func (v *view) join() (Action, bool) {
 	}
 	return Action{Kind: Join, Phase: Joins, Because: needed, Message: fmt.Sprintf("run kubeadm join as Node %q: the kubelet has no credentials, "+
 		"nothing is left of an earlier join that hinders it, and no live Node has the name", v.f.Name.Value.Name)}, true
+}
+
+// SwapRefused ends the run: kubeadm only warns of swap, and the kubelet refuses,
+// on a slow host after it has got its certificate.
+func SwapRefused(err error) Action {
+	a, _ := end(HostUnfit, "the kubelet refuses to run while swap is on",
+		"run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration", err)
+	return a
 }
