@@ -64,6 +64,7 @@ type Client struct {
 	core   *rest.RESTClient
 	certs  *rest.RESTClient
 	clock  *clock
+	keeper *keeper
 	close  func()
 }
 
@@ -119,7 +120,7 @@ func verifying(ca []byte) (*tls.Config, error) {
 }
 
 func newClientOver(transport *http.Transport, server string, shown bearer) (*Client, error) {
-	c := &Client{Server: server, clock: &clock{RoundTripper: transport}, close: transport.CloseIdleConnections}
+	c := &Client{Server: server, clock: &clock{RoundTripper: transport}, keeper: newKeeper(), close: transport.CloseIdleConnections}
 	var err error
 	if c.core, err = restClient(server, c.clock, shown, "/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
@@ -180,24 +181,30 @@ func (c *Client) Close() { c.close() }
 // Node asks for one Node with a quorum read, once: client-go's own retries
 // would hide the answers that the loop has to time.
 func (c *Client) Node(ctx context.Context, name string) Sighting {
-	asked := time.Now()
-	s := c.node(ctx, name)
-	s.At = time.Now()
-	s.Took = s.At.Sub(asked)
+	s, _ := c.sight(ctx, name)
 	return s
 }
 
-func (c *Client) node(ctx context.Context, name string) Sighting {
+// sight is [Client.Node] with the whole object, if it is there.
+func (c *Client) sight(ctx context.Context, name string) (Sighting, *corev1.Node) {
+	asked := time.Now()
+	s, node := c.node(ctx, name)
+	s.At = time.Now()
+	s.Took = s.At.Sub(asked)
+	return s, node
+}
+
+func (c *Client) node(ctx context.Context, name string) (Sighting, *corev1.Node) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var node corev1.Node
 	if err := c.core.Get().Resource("nodes").Name(name).MaxRetries(0).Do(ctx).Into(&node); err != nil {
-		return sightingOf(name, err)
+		return sightingOf(name, err), nil
 	}
 	if node.Name != name || node.UID == "" {
-		return Sighting{Err: fmt.Errorf("asking for Node %q: the answer is not that Node", name)}
+		return Sighting{Err: fmt.Errorf("asking for Node %q: the answer is not that Node", name)}, nil
 	}
-	return Sighting{Answer: Present, Node: nodeOf(&node)}
+	return Sighting{Answer: Present, Node: nodeOf(&node)}, &node
 }
 
 // LeaseRenewed says when a Node's kubelet last renewed its Lease, as it does

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,7 +41,12 @@ type Node struct {
 	Unschedulable bool     // cordoned
 	Taints        []string // key=value:effect, in the API server's order
 	ProviderID    string
+	PodCIDR       string // of two families: both, with a comma
 	CreatedAt     time.Time
+
+	// Mark names the taint or the annotation by which its owner said that the
+	// Node is to go and stay away, as "taint karpenter.sh/disrupted".
+	Mark string
 
 	// DeletedAt is when somebody deleted the Node; zero if nobody did. It is
 	// there for as long as Finalizers hold it up, and then gone.
@@ -62,6 +68,8 @@ func nodeOf(n *corev1.Node) Node {
 		SystemUUID:      n.Status.NodeInfo.SystemUUID,
 		Unschedulable:   n.Spec.Unschedulable,
 		ProviderID:      n.Spec.ProviderID,
+		PodCIDR:         strings.Join(n.Spec.PodCIDRs, ","),
+		Mark:            mark(n),
 		CreatedAt:       n.CreationTimestamp.Time,
 		Finalizers:      n.Finalizers,
 		LastWriter:      lastWriter(n.ManagedFields),

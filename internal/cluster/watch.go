@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +30,9 @@ func (c *Client) Watch(ctx context.Context, name string) <-chan Sighting {
 	go func() {
 		defer c.Close()
 		defer close(out)
+		var telling sync.WaitGroup
+		defer telling.Wait()
+		telling.Go(func() { c.keeper.tell(ctx) })
 		w := watcher{client: c, name: name, out: out}
 		for ctx.Err() == nil {
 			s := w.look(ctx)
@@ -54,8 +58,20 @@ type watcher struct {
 
 // look asks with a GET and sends the answer.
 func (w *watcher) look(ctx context.Context) Sighting {
-	s := w.client.Node(ctx, w.name)
+	s := w.ask(ctx)
 	w.send(ctx, s)
+	return s
+}
+
+func (w *watcher) ask(ctx context.Context) Sighting {
+	s, node := w.client.sight(ctx, w.name)
+	switch s.Answer {
+	case Present:
+		w.client.keeper.present(node, s.At)
+	case Absent:
+	default:
+		w.client.keeper.unanswered()
+	}
 	return s
 }
 
@@ -83,11 +99,17 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 		Param("watch", "true").Param("fieldSelector", "metadata.name="+w.name).
 		Param("resourceVersion", resourceVersion).Watch(ctx)
 	if err != nil {
+		w.client.keeper.unanswered()
 		return max(retryAfter(err), jitter(retryEvery))
 	}
 	defer stream.Stop()
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	csiNode := make(chan struct{}, 1)
+	want(csiNode)
+	reading.Go(func() { w.readCSINodes(ctx, csiNode) })
 	events := arrivals(ctx, stream)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -96,24 +118,37 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 		case <-ctx.Done():
 			return 0
 		case <-tick.C:
-			s := w.client.Node(ctx, w.name)
+			s := w.ask(ctx)
 			if s.Answer == Unauthorized {
 				return 0 // to be asked again on a new connection: the kubelet may have another certificate
 			}
 			if w.send(ctx, s); s.Answer != Present && s.Answer != Absent {
 				return s.RetryAfter
 			}
+			want(csiNode)
 		case event, ok := <-events:
 			node, isNode := event.Object.(*corev1.Node)
 			switch {
 			case !ok || !isNode: // closed, or an error such as 410 Gone
 				return jitter(retryEvery) / 4
 			case event.Type == watch.Deleted:
+				w.client.keeper.deleted(node, event.at)
 				w.look(ctx)
 			case string(node.UID) != w.gone:
+				w.client.keeper.present(node, event.at)
 				w.send(ctx, Sighting{Answer: Present, Node: nodeOf(node), At: event.at})
+				if w.client.keeper.behind() {
+					want(csiNode)
+				}
 			}
 		}
+	}
+}
+
+func want(csiNode chan<- struct{}) {
+	select {
+	case csiNode <- struct{}{}:
+	default:
 	}
 }
 
