@@ -72,6 +72,7 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.BackoffMax, "backoff-max", c.BackoffMax, "longest `pause` between attempts")
 	f.IntVar(&c.MaxDeletions, "max-deletions", c.MaxDeletions, "give up when the Node was deleted more `times` than this; 0: never")
 	f.StringVar((*string)(&c.Reset), "reset", string(c.Reset), "`when` kubeadm reset may run: auto (on evidence), never, or always (start with one)")
+	f.StringVar((*string)(&c.Restore), "restore", string(c.Restore), "whether a deleted Node is put back as it was, with its cordon, taints, labels and podCIDR: auto, or never (the kubelet registers a new one)")
 	f.BoolVar(&c.DryRun, "dry-run", false, "tell what would be done and why, and touch nothing")
 	f.StringVar(&c.Kubeadm, "kubeadm", c.Kubeadm, "`path` or name of kubeadm")
 	f.StringVar(&o.onSuccess, "on-success", "", "run `command` with sh -c after a success, for up to a minute, with the JSON report on its standard input")
@@ -156,6 +157,7 @@ var choices = map[string][]string{
 	"log-format": {"auto", "console", "json"},
 	"log-level":  {"debug", "info", "warn", "error"},
 	"until":      {string(join.Registered), string(join.Initialized), string(join.Ready)},
+	"restore":    {string(join.RestoreAuto), string(join.RestoreNever)},
 	"reset":      {string(join.ResetAuto), string(join.ResetNever), string(join.ResetAlways)},
 
 	"node-name-from": {string(join.FromHostname), string(join.FromFQDN), string(join.FromEC2)},

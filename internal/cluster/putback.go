@@ -39,7 +39,7 @@ var (
 
 // Returned is what came of putting a Node back.
 type Returned struct {
-	UID     string
+	Node    Sighting // as it was created
 	Lost    []string // what a kubelet may not put back, as the kubectl commands that do
 	CSINode error    // why it is not back
 }
@@ -52,29 +52,29 @@ func (c *Client) PutBack(ctx context.Context, kept Kept, ready bool) (Returned, 
 		return Returned{}, fmt.Errorf("putting a Node back: %w: none was seen", ErrRefused)
 	}
 	node, lost := again(kept, ready)
-	uid, err := c.create(ctx, node)
+	created, err := c.create(ctx, node)
 	if err != nil {
 		return Returned{}, fmt.Errorf("creating Node %q as it was: %w", node.Name, err)
 	}
-	return Returned{UID: uid, Lost: lost, CSINode: c.PutCSINodeBack(ctx, kept, uid)}, nil
+	return Returned{Node: created, Lost: lost, CSINode: c.PutCSINodeBack(ctx, kept, created.Node.UID)}, nil
 }
 
-func (c *Client) create(ctx context.Context, node *corev1.Node) (uid string, err error) {
+func (c *Client) create(ctx context.Context, node *corev1.Node) (Sighting, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var created corev1.Node
-	err = c.core.Post().Resource("nodes").MaxRetries(0).Body(node).Do(ctx).Into(&created)
+	err := c.core.Post().Resource("nodes").MaxRetries(0).Body(node).Do(ctx).Into(&created)
 	switch {
 	case err == nil && created.Name == node.Name && created.UID != "":
-		return string(created.UID), nil
+		return Sighting{Answer: Present, Node: nodeOf(&created), At: time.Now()}, nil
 	case err == nil:
-		return "", fmt.Errorf("%w: the answer is not that Node", ErrUnsettled)
+		return Sighting{}, fmt.Errorf("%w: the answer is not that Node", ErrUnsettled)
 	case apierrors.IsAlreadyExists(err):
-		return "", fmt.Errorf("%w: %w", ErrExists, err)
+		return Sighting{}, fmt.Errorf("%w: %w", ErrExists, err)
 	case refused(err):
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+		return Sighting{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return "", fmt.Errorf("%w: %w", ErrUnsettled, err)
+	return Sighting{}, fmt.Errorf("%w: %w", ErrUnsettled, err)
 }
 
 // refused holds for the API server's own word, not for that of whoever stands
@@ -109,19 +109,18 @@ func again(kept Kept, ready bool) (*corev1.Node, []string) {
 			node.Labels[key] = was.Labels[key]
 		}
 	}
-	node.Spec.ConfigSource = nil // a kubelet may not
 	node.Spec.Taints = slices.DeleteFunc(node.Spec.Taints, passing)
 	if was.Spec.PodCIDR != "" && (!kept.within(podCIDRFree) || kept.Unanswered) {
 		ranges, _ := json.Marshal(map[string]any{"spec": map[string]any{"podCIDR": was.Spec.PodCIDR, "podCIDRs": was.Spec.PodCIDRs}})
 		lost = append(lost, fmt.Sprintf("kubectl patch node %s --type merge -p '%s'", was.Name, ranges))
 		node.Spec.PodCIDR, node.Spec.PodCIDRs = "", nil
 	}
-	// A kubelet that finds other images than it has posts its status within 10 s,
-	// and else within 5 minutes (pkg/kubelet/kubelet_node_status.go).
-	node.Status.Images = nil
+	// A kubelet that finds a condition missing posts its status within 10 s, and
+	// else within 5 minutes (pkg/kubelet/kubelet_node_status.go, nodeStatusHasChanged).
+	node.Status.Conditions = slices.DeleteFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodePIDPressure })
 	for i := range node.Status.Conditions {
 		c := &node.Status.Conditions[i]
-		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && !(ready && kept.within(readyStands)) {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && (!ready || !kept.within(readyStands)) {
 			c.Status, c.Reason, c.LastTransitionTime = corev1.ConditionUnknown, putBackReason, metav1.Now()
 			c.Message = "nodejoin has put this Node back after its deletion, and its kubelet has not spoken yet"
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
@@ -25,8 +26,38 @@ func (r *run) act(ctx context.Context, a judge.Action) error {
 	case judge.Join:
 		r.join(ctx, a)
 		return nil
+	case judge.PutBack:
+		return r.putBack(ctx, a)
 	}
 	return r.changeKubelet(ctx, a)
+}
+
+// putBack creates our Node as it was. Where that fails the kubelet is restarted,
+// which registers a new one.
+func (r *run) putBack(ctx context.Context, a judge.Action) error {
+	r.tell.say(Info, "putting the Node back as it was: "+a.Message, "no pod is disturbed by that, and the kubelet is not restarted")
+	back, lost, err := r.w.PutBack(ctx, r.eyes.creds, a.Ready)
+	if ctx.Err() != nil && err != nil {
+		return context.Cause(ctx)
+	}
+	r.did(a, err != nil)
+	switch {
+	case errors.Is(err, cluster.ErrExists):
+		r.tell.say(Info, "somebody else has just made that Node", "")
+	case errors.Is(err, cluster.ErrUnsettled): // it is looked at again
+		r.tell.say(Warning, fmt.Sprintf("whether the Node was put back is not known: %v", err), "")
+	case err != nil:
+		r.tell.warn(fmt.Sprintf("the Node cannot be put back as it was: a new one comes without its cordon, its podCIDR, and the taints, labels and annotations of others: %v", err))
+	default:
+		r.tell.report.Counts.NodesPutBack++
+		r.memory.RestartPause = r.restarts.NextBackOff()
+		r.facts.Node = r.dated(back)
+		r.take(judge.OwnNode)
+	}
+	for _, what := range lost {
+		r.tell.warn(what)
+	}
+	return nil
 }
 
 // plainly is an act in words for a dry run.
@@ -35,6 +66,8 @@ func (r *run) plainly(a judge.Action) string {
 	switch a.Kind {
 	case judge.RestartKubelet, judge.StartKubelet:
 		return "restart the kubelet, which disturbs no pod: " + a.Message
+	case judge.PutBack:
+		return "put the Node back as it was, which disturbs no pod: " + a.Message
 	case judge.Join:
 		return a.Message
 	}

@@ -34,6 +34,16 @@ const (
 	ResetAlways ResetMode = "always" // once at the start, then as auto
 )
 
+// RestoreMode says whether our Node is put back as it was after a deletion that
+// the run has seen.
+type RestoreMode string
+
+// The modes.
+const (
+	RestoreAuto  RestoreMode = "auto"  // with its taints, cordon, labels and podCIDR, and no kubelet restart
+	RestoreNever RestoreMode = "never" // the kubelet is restarted, and registers a new one
+)
+
 // NameSource says where a Node's name comes from if nobody names it.
 type NameSource string
 
@@ -84,6 +94,7 @@ type Config struct {
 	BackoffMax     time.Duration
 	MaxDeletions   int // more of them end the run; 0: no limit
 	Reset          ResetMode
+	Restore        RestoreMode
 
 	// DryRun ends the run where it would touch the machine for the first time,
 	// after dryRunPatience at the latest, and tells what it would do.
@@ -108,6 +119,7 @@ func Defaults() Config {
 		BackoffMax:     30 * time.Second,
 		MaxDeletions:   10,
 		Reset:          ResetAuto,
+		Restore:        RestoreAuto,
 		Kubeadm:        "kubeadm",
 		ProviderID:     ProviderIDNone,
 	}
@@ -163,6 +175,8 @@ func (p *plan) checkTimes() error {
 		return fmt.Errorf("--until: %q is not registered, initialized or ready", p.Until)
 	case p.Reset != ResetAuto && p.Reset != ResetNever && p.Reset != ResetAlways:
 		return fmt.Errorf("--reset: %q is not auto, never or always", p.Reset)
+	case p.Restore != RestoreAuto && p.Restore != RestoreNever:
+		return fmt.Errorf("--restore: %q is not auto or never", p.Restore)
 	case p.Hold < 0:
 		return fmt.Errorf("--hold: %s is negative", p.Hold)
 	case p.Timeout < 0:

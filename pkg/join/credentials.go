@@ -71,6 +71,9 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	if is.State != judge.Loaded {
 		return
 	}
+	if last := r.w.LastSeen(); before.At.IsZero() && last.Node.Name == is.NodeName {
+		r.memory = r.memory.Inherit(r.policy, sightingOf(last), last.At, time.Now())
+	}
 	if r.tell.report.Node.Name == "" { // whatever a join would call it
 		r.tell.report.Node.Name = r.redact(is.NodeName)
 	}

@@ -9,8 +9,10 @@
 // A control-plane host is refused. If the kubelet has credentials of this
 // cluster, the API server is asked for our Node with them. A Node that is ours,
 // and whose kubelet runs, is held, and that is all; it takes no token and touches
-// nothing. One that is gone, or whose kubelet is silent or stopped, gets its
-// kubelet restarted, for a kubelet registers once in its life and never again.
+// nothing. One that was deleted while this run watched is put back as it was, and
+// the kubelet that runs takes it up. One that was gone before, or whose kubelet is
+// silent or stopped, gets its kubelet restarted, for a kubelet registers once in
+// its life and never again.
 //
 // Without credentials the disks that are mounted late are waited for, and
 // somebody else's kubeadm; then the cluster is discovered: the API server is
@@ -25,8 +27,8 @@
 // believed.
 //
 // Once the Node is at the wanted [Level] it is held: watched, under one UID,
-// for [Config].Hold. A deletion is counted by UID and answered by a kubelet
-// restart. An attempt that failed is followed by another, after a back-off,
+// for [Config].Hold. A deletion is counted by UID and answered by putting the Node
+// back, or else by a kubelet restart. An attempt that failed is followed by another, after a back-off,
 // until the Node has held, nothing but a person can help, or the deadline has
 // passed.
 //
@@ -53,7 +55,11 @@
 //  6. Another machine's live Node is never taken over. A heartbeat that moves is
 //     life; a Ready that merely stays True is not.
 //  7. A deletion is counted by UID, gone-and-back between two looks included; more
-//     than --max-deletions end the run, and who deletes is named.
+//     than --max-deletions end the run, and who deletes is named. Put back as it
+//     was is only a Node that this run's own watch has seen deleted, or that of a
+//     run which was killed less than 40 s ago; never over another's, never as
+//     Ready where the kubelet does not run and say that it is well, and not at all
+//     where its owner had marked it as one that is to go.
 //  8. A CA that does not match the pin stops everything at once. The token goes
 //     only over TLS that pin, discovery file or signature has proven.
 //  9. Every wait and every child has a deadline and a polite stop.

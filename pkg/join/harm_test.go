@@ -302,7 +302,7 @@ func TestNodeThatARestoredEtcdHasAgainIsNoReasonForAReset(t *testing.T) {
 	for _, back := range []time.Duration{3 * time.Second, 30 * time.Second, 65 * time.Second} {
 		live(t, nil, func(s *sim, start func() (Report, error)) {
 			s.joined()
-			s.ready, s.node.Ready, s.mute = false, "False", true
+			s.ready, s.node.Ready, s.mute, s.unwritable = false, "False", true, true
 			s.after(10*time.Second, s.deleteNode)
 			s.after(10*time.Second+back, func() { s.mute = false; s.restored() })
 			s.slow = 26 * time.Second

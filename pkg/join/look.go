@@ -102,9 +102,10 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 			return func() { r.credentials(asked, creds, err) }
 		}
 	case judge.Unit:
-		said := r.memory.Is != judge.Member && r.memory.Joins+r.memory.Restarts > 0
+		said, gone := r.memory.Is != judge.Member && r.memory.Joins+r.memory.Restarts > 0, r.memory.Is == judge.Gone
 		return func(ctx context.Context) func() {
 			k, disabled, err := r.kubelet(ctx, said)
+			k.Healthy = gone && k.Running && r.w.KubeletHealthy(ctx)
 			put := fact(asked, &r.facts.Kubelet)(k, err)
 			return func() {
 				put()
@@ -145,8 +146,13 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 		return r.askWithToken(asked)
 	}
 	creds := r.eyes.creds
-	if creds == nil {
+	switch uid, since := r.memory.OwnUID, r.memory.PutBackAt; {
+	case creds == nil:
 		return nil
+	case t == judge.Takeup:
+		return func(ctx context.Context) func() {
+			return fact(asked, &r.facts.Untaken)(r.w.TakenUp(ctx, creds, uid, since))
+		}
 	}
 	return func(ctx context.Context) func() { return fact(asked, &r.facts.Lease)(r.w.LeaseRenewed(ctx, creds)) }
 }

@@ -55,6 +55,9 @@ type machine struct {
 		args host.KubeletArgs // of the one that runs, or ran last
 	}
 
+	began time.Time
+	kept  kept
+
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
 	creds   *cluster.Credentials // that kubelet speaks with
 	kubelet *cluster.Client
@@ -86,6 +89,7 @@ func newMachine(p *plan) (*machine, error) {
 		}
 		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err, Hint: roomHint(err)}
 	}
+	m.recall()
 	go m.fqdn() // a name server may take its time; a hint will want it at once
 	if p.DryRun {
 		return m, nil
@@ -99,7 +103,7 @@ func newMachine(p *plan) (*machine, error) {
 
 // identify finds out who this machine is; nothing is touched.
 func identify(p *plan) (*machine, error) {
-	m := &machine{Host: host.Host{Root: "/"}, plan: p, tokens: tokenReader{plan: p}}
+	m := &machine{Host: host.Host{Root: "/"}, plan: p, tokens: tokenReader{plan: p}, began: time.Now()}
 	m.fqdn = sync.OnceValue(func() string { return m.Host.FQDN(context.Background()) })
 	m.identity = m.Identity()
 	if m.identity.BootID == "" {
@@ -118,6 +122,9 @@ func identify(p *plan) (*machine, error) {
 }
 
 func (m *machine) close() {
+	if !m.plan.DryRun {
+		_ = m.Forget()
+	}
 	m.cluster.Close()
 	_ = m.lock.Unlock()
 }
@@ -311,6 +318,7 @@ func (m *machine) client(creds *cluster.Credentials) (*cluster.Client, error) {
 		if err != nil {
 			return nil, err
 		}
+		client.KeepInto(m.keep)
 		m.creds, m.kubelet = creds, client
 	}
 	return m.kubelet, nil

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
 // teller is the one who tells: the only writer of the report, of its phases and
@@ -209,9 +211,14 @@ func (t *teller) nodeIsThere(name, uid string) {
 }
 
 // deleted counts one that is not there any more; after is since it was first seen.
-func (t *teller) deleted(uid string, after time.Duration) {
+func (t *teller) deleted(uid string, after time.Duration, had cluster.Node) {
 	t.report.Counts.Deletions++
-	t.report.Deletions = append(t.report.Deletions, Deletion{UID: uid, At: time.Now().UTC().Truncate(time.Millisecond), After: Seconds(after)})
+	d := Deletion{UID: uid, At: time.Now().UTC().Truncate(time.Millisecond), After: Seconds(after), Taints: []string{}}
+	if had.UID == uid {
+		d.Taints, d.Cordoned, d.PodCIDR = append(d.Taints, had.Taints...), had.Unschedulable, had.PodCIDR
+		d.ProviderID, d.LastWriter = had.ProviderID, t.redact(had.LastWriter)
+	}
+	t.report.Deletions = append(t.report.Deletions, d)
 }
 
 func seconds(d time.Duration) string {

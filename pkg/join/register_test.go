@@ -281,7 +281,7 @@ func TestHintAfterADeletionComparesWithWhatEC2Knows(t *testing.T) {
 				s.after(time.Duration(5+10*n)*time.Second, s.deleteNode)
 			}
 			r, err := start()
-			wanted{reason: KeepsBeingDeleted, joins: 1, restarts: 1, deletions: 2}.check(t, r, err)
+			wanted{reason: KeepsBeingDeleted, joins: 1, back: 1, deletions: 2}.check(t, r, err)
 			for _, words := range []string{c.words, `EC2 knows this instance as "ip-10-0-0-7.ec2.internal" (ID i-0123456789abcdef0)`, "DeletingNode"} {
 				if !strings.Contains(r.Hint, words) {
 					t.Errorf("the hint does not say %q: %s", words, r.Hint)
@@ -308,9 +308,9 @@ func TestTwoMinutesOfEC2sEventualConsistencyAreOutlasted(t *testing.T) {
 				}
 			})
 			r, err := start()
-			wanted{reason: Recovered, joins: 1, restarts: -1, deletions: -1}.check(t, r, err)
+			wanted{reason: Recovered, joins: 1, back: -1, deletions: -1}.check(t, r, err)
 			took(t, r, late, late+Defaults().BackoffMax+Defaults().BackoffMax/4+Defaults().Hold+10*time.Second)
-			if n := r.Counts.Deletions; n < 5 || n > Defaults().MaxDeletions || r.Counts.KubeletRestarts != n {
+			if n := r.Counts.Deletions; n < 5 || n > Defaults().MaxDeletions || r.Counts.NodesPutBack != n {
 				t.Errorf("counts %+v", r.Counts)
 			}
 		})

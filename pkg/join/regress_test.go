@@ -149,7 +149,7 @@ func TestSilenceDoesNotStarveTheRestart(t *testing.T) {
 		}
 		s.after(16*time.Second, blip)
 		r, err := start()
-		wanted{reason: Recovered, restarts: -1, deletions: 2}.check(t, r, err)
+		wanted{reason: Recovered, restarts: -1, back: -1, deletions: 2}.check(t, r, err)
 	})
 }
 
@@ -238,7 +238,7 @@ func TestEvidenceEndsWithTheLeftovers(t *testing.T) {
 		s.after(90*time.Second, func() { s.restart = nil })
 		r, err := start()
 		t.Log(s.log)
-		wanted{reason: Recovered, joins: 1, restarts: -1, deletions: 1}.check(t, r, err)
+		wanted{reason: Recovered, joins: 1, restarts: -1, back: -1, deletions: 1}.check(t, r, err)
 	})
 }
 

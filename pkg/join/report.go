@@ -105,15 +105,21 @@ type Counts struct {
 	Joins           int `json:"joins"`  // kubeadm join started
 	Resets          int `json:"resets"` // kubeadm reset started
 	KubeletRestarts int `json:"kubeletRestarts"`
-	Deletions       int `json:"deletions"`   // Nodes of ours that were deleted, by UID
-	PodsAtReset     int `json:"podsAtReset"` // that lived here when kubeadm reset was started
+	NodesPutBack    int `json:"nodesPutBack"` // as they were, without a kubelet restart
+	Deletions       int `json:"deletions"`    // Nodes of ours that were deleted, by UID
+	PodsAtReset     int `json:"podsAtReset"`  // that lived here when kubeadm reset was started
 }
 
-// Deletion of a Node that was ours.
+// Deletion of a Node that was ours, and what it had when it was last seen.
 type Deletion struct {
-	UID   string    `json:"uid"`
-	At    time.Time `json:"at"`
-	After Seconds   `json:"afterSeconds"` // since it was first seen
+	UID        string    `json:"uid"`
+	At         time.Time `json:"at"`
+	After      Seconds   `json:"afterSeconds"` // since it was first seen
+	Taints     []string  `json:"taints"`
+	Cordoned   bool      `json:"cordoned"`
+	PodCIDR    string    `json:"podCIDR"`
+	ProviderID string    `json:"providerID"`
+	LastWriter string    `json:"lastWriter"` // who changed it last
 }
 
 // LogTail holds the last lines of those who know why it failed.

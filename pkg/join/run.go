@@ -62,7 +62,7 @@ type run struct {
 
 	running  attempt
 	pauses   backoff.BackOff // between attempts
-	restarts backoff.BackOff // between kubelet restarts
+	restarts backoff.BackOff // between returns of our Node
 }
 
 // attempt is the kubeadm of the attempt that is open.
@@ -76,7 +76,8 @@ func newRun(p *plan, w world, id host.Identity, name string, redact func(string)
 	r := &run{plan: p, w: w, tell: newTeller(p.Config, name, id.BootID, redact)}
 	r.policy = judge.Policy{
 		Reset: judge.ResetMode(p.Reset), Until: judge.Level(p.Until), Hold: p.Hold, MaxDeletions: p.MaxDeletions,
-		Named: p.NodeName != "", TokenFixed: p.Token.fixed(), Endpoint: p.where(),
+		Restore: p.Restore == RestoreAuto,
+		Named:   p.NodeName != "", TokenFixed: p.Token.fixed(), Endpoint: p.where(),
 		AsksEndpoint: len(p.CACertHashes) == 0 && p.DiscoveryFile == "",
 		BootID:       id.BootID, MachineID: id.MachineID, SystemUUID: id.SystemUUID,
 	}
@@ -240,7 +241,7 @@ func (r *run) hear(ctx context.Context, until time.Time, tick <-chan time.Time) 
 
 // dated is a sighting with its time: it may have waited while something was done.
 func (r *run) dated(s cluster.Sighting) judge.Fact[judge.Sighting] {
-	f := judge.Fact[judge.Sighting]{Value: sightingOf(s), Acts: r.memory.Acts, Asked: s.At, At: s.At, News: true}
+	f := judge.Fact[judge.Sighting]{Value: sightingOf(s), Acts: r.memory.Acts, Asked: s.At.Add(-s.Took), At: s.At, News: true}
 	if s.At.IsZero() {
 		f.Asked, f.At = time.Now(), time.Now()
 	}
@@ -270,7 +271,7 @@ func (r *run) take(topic judge.Topic) {
 }
 
 func (r *run) deleted() {
-	r.tell.deleted(r.memory.Deleted[0], r.memory.LastsFor)
+	r.tell.deleted(r.memory.Deleted[0], r.memory.LastsFor, r.w.LastSeen().Node)
 	n := r.memory.Deletions
 	if r.MaxDeletions > 0 && n > r.MaxDeletions {
 		return // the judge ends the run with the same words
@@ -358,7 +359,7 @@ func sightingOf(s cluster.Sighting) judge.Sighting {
 	return judge.Sighting{Answer: judge.Answer(s.Answer), Err: s.Err, RetryAfter: s.RetryAfter, Node: judge.Node{
 		Name: n.Name, UID: n.UID, BootID: n.BootID, MachineID: n.MachineID, SystemUUID: n.SystemUUID,
 		Ready: n.Ready, ReadyWords: readyWords(n), Heartbeat: n.Heartbeat,
-		DeletedAt: n.DeletedAt, Finalizers: slices.Clone(n.Finalizers), Uninitialized: n.Uninitialized,
+		DeletedAt: n.DeletedAt, Finalizers: slices.Clone(n.Finalizers), Uninitialized: n.Uninitialized, Mark: n.Mark,
 	}}
 }
 

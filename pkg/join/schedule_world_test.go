@@ -136,8 +136,19 @@ var faults = map[string]func(*sim){
 	"kubelet.conf is whole again":                func(s *sim) { s.mend() },
 	"somebody resets by hand":                    func(s *sim) { s.wipe() },
 	"somebody joins by hand":                     func(s *sim) { s.joinByHand() },
+	"nobody may create what a kubelet had":       func(s *sim) { s.unwritable = true },
+	"kubelets may create what they had":          func(s *sim) { s.unwritable = false },
+	"answers to creations get lost":              func(s *sim) { s.unheard = true },
+	"kubelets do not take Nodes up":              func(s *sim) { s.aloofKubelet = true },
+	"the owner marks our Node":                   func(s *sim) { s.mark() },
 	"another cluster answers":                    func(s *sim) { s.stranger = true },
 	"our cluster answers":                        func(s *sim) { s.stranger = false },
+}
+
+func (s *sim) mark() {
+	if s.node != nil {
+		s.node.Mark = "taint karpenter.sh/disrupted"
+	}
 }
 
 func (s *sim) hang(what string, hangs bool) {

@@ -3,6 +3,7 @@ package join
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -99,6 +100,81 @@ func (s *sim) AskWithToken(ctx context.Context, c *cluster.Credentials, token st
 		s.seen[s.node.UID] = true
 	}
 	return s.see(c.NodeName)
+}
+
+// LastSeen is what the kubelet's credentials were shown last.
+func (s *sim) LastSeen() cluster.Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastSeen.Answer != cluster.Present {
+		return s.predecessor
+	}
+	return s.lastSeen
+}
+
+func (s *sim) KubeletHealthy(context.Context) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running && !s.dying && !s.unwell
+}
+
+// PutBack: a creation of what the kubelet's credentials name, over nothing.
+func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (cluster.Sighting, []string, error) {
+	last := s.LastSeen()
+	if err := s.reach(ctx); err != nil {
+		return cluster.Sighting{}, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slowPutBack != nil {
+		s.slowPutBack()
+	}
+	s.do("put the Node back")
+	s.mayPutBack(ctx, last, ready)
+	switch {
+	case s.down:
+		return cluster.Sighting{}, nil, cluster.ErrUnsettled
+	case s.refuses || s.expired():
+		return cluster.Sighting{}, nil, errors.New("401")
+	case s.policy, s.unwritable:
+		return cluster.Sighting{}, nil, errors.New(refusedByPolicy)
+	case s.node != nil:
+		return cluster.Sighting{}, nil, cluster.ErrExists
+	}
+	s.uids++
+	node := last.Node
+	s.putBacks = append(s.putBacks, time.Now())
+	node.Uninitialized = node.Uninitialized && s.tainted // a cloud controller that knows it by now sees it at once
+	node.UID, node.DeletedAt, node.Finalizers = fmt.Sprintf("uid-%d", s.uids), time.Time{}, nil
+	if node.Ready == "True" && !ready {
+		node.Ready = "Unknown"
+	}
+	s.node, s.putBack = &node, time.Now()
+	s.noticed = s.putBack
+	s.book()
+	s.nudge()
+	if s.unheard {
+		return cluster.Sighting{}, nil, cluster.ErrUnsettled
+	}
+	back := s.show(cluster.Sighting{Answer: cluster.Present, Node: node, At: time.Now()})
+	return back, s.ungiven, nil
+}
+
+func (s *sim) TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (string, error) {
+	if err := s.reach(ctx); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.down:
+		return "", errors.New("connection refused")
+	case s.node == nil || s.node.UID != uid:
+		return "there is no such Node", nil
+	case s.alive && !s.renewed.After(since), s.aloofKubelet, !s.running, time.Since(s.putBack) < leaseEvery && !s.alive:
+		return "the Lease was not renewed", nil
+	}
+	return "", nil
 }
 
 // LeaseRenewed: the kubelet of a living Node that is not ours renews it every 10 s.

@@ -17,16 +17,17 @@ const unseen = judge.FreshFor + 100*time.Millisecond
 
 // simOracle is what the promises are checked against: the world's own history.
 type simOracle struct {
-	broken       func(string)    // a promise was broken
-	overridden   bool            // --reset=always
-	always       bool            // --reset=always has not been done
-	seen         map[string]bool // ours, by UID, that nodejoin was shown
-	shown        string          // the last of them
-	missed       map[string]bool // shown, then shown to be gone
-	back         string          // the UID of a Node that is there again
-	gone         blinking        // there is no Node, and an API server to say so
-	refusedSince time.Time       // since when it says 401 to the kubelet,
-	lost         blinking        // and, when asked with the token, that our Node is gone or dead
+	broken       func(string)     // a promise was broken
+	overridden   bool             // --reset=always
+	always       bool             // --reset=always has not been done
+	seen         map[string]bool  // ours, by UID, that nodejoin was shown
+	shown        string           // the last of them,
+	lastSeen     cluster.Sighting // and what it was like
+	missed       map[string]bool  // shown, then shown to be gone
+	back         string           // the UID of a Node that is there again
+	gone         blinking         // there is no Node, and an API server to say so
+	refusedSince time.Time        // since when it says 401 to the kubelet,
+	lost         blinking         // and, when asked with the token, that our Node is gone or dead
 	level        map[Level]time.Time
 	levelUID     string
 	refusable    bool // there was something to refuse
@@ -194,6 +195,7 @@ func (s *sim) show(a cluster.Sighting) cluster.Sighting {
 	}
 	if ours {
 		s.seen[a.Node.UID], s.shown = true, a.Node.UID
+		s.lastSeen, s.lastSeen.At = a, time.Now()
 	}
 	return a
 }
@@ -281,11 +283,27 @@ func (s *sim) mayTouch(ctx context.Context, what string) {
 
 func (s *sim) mayRestart(ctx context.Context) {
 	s.mayTouch(ctx, "a kubelet restart")
-	if s.lives() && (!s.alive || lasted(s.born) > unseen) {
+	if s.lives() && (!s.alive || lasted(s.born) > unseen) && (!s.aloofKubelet || lasted(s.putBack) < 30*time.Second) {
 		s.breaks("a kubelet restart on a living member")
 	}
 	if s.running && s.stray && lasted(s.born) > unseen {
 		s.breaks("a second kubelet beside one that runs")
+	}
+}
+
+// mayPutBack: only what was just seen, whose owner has not said that it is to go; and nobody is told that a kubelet lives
+// which does not.
+func (s *sim) mayPutBack(ctx context.Context, last cluster.Sighting, ready bool) {
+	s.mayTouch(ctx, "putting a Node back")
+	switch {
+	case last.Answer != cluster.Present || !s.missed[last.Node.UID] && s.predecessor.Node.UID != last.Node.UID:
+		s.breaks("putting back a Node that nobody saw deleted")
+	case time.Since(last.At) > 40*time.Second+unseen:
+		s.breaks("putting back a Node that was deleted long ago")
+	case last.Node.Mark != "":
+		s.breaks("putting back a Node whose owner wants it gone")
+	case ready && !s.running && lasted(s.last.ended) > unseen:
+		s.breaks("putting back a Node as Ready whose kubelet does not run")
 	}
 }
 

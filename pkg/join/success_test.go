@@ -13,7 +13,7 @@ func TestNodeThatIsBeingDeletedDuringTheHoldIsNoSuccess(t *testing.T) { // B1
 			s.after(5*time.Second, s.finalized)
 			s.after(4*time.Minute, s.unfinalized)
 			r, err := start()
-			wanted{reason: Recovered, joins: 1, restarts: 1, deletions: 1}.check(s.t, r, err)
+			wanted{reason: Recovered, joins: 1, back: 1, deletions: 1}.check(s.t, r, err)
 			if s.node.UID != "uid-2" || time.Duration(r.Duration) < 4*time.Minute {
 				s.t.Errorf("Node %s after %s", s.node.UID, time.Duration(r.Duration))
 			}

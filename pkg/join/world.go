@@ -31,6 +31,7 @@ type world interface {
 	Instance(context.Context) (*ec2.Instance, error)
 
 	Kubelet(context.Context) (host.Unit, error)
+	KubeletHealthy(context.Context) bool // by its own word
 	KubeletProcesses() ([]host.KubeletProcess, error)
 	RestartKubelet(context.Context) error
 	StopKubelet(context.Context) error
@@ -55,6 +56,14 @@ type world interface {
 	Request(ctx context.Context, nodeNames []string) (*cluster.Request, error)
 	Ask(context.Context, *cluster.Credentials) cluster.Sighting
 	AskWithToken(ctx context.Context, c *cluster.Credentials, bearer string) cluster.Sighting
+	// LastSeen is our Node as a watch saw it last, in this run or in one that was
+	// killed a moment ago.
+	LastSeen() cluster.Sighting
+	// PutBack creates it again as it was, as Ready as it was if ready. lost is
+	// what it could not be given, for a person.
+	PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (back cluster.Sighting, lost []string, err error)
+	// TakenUp says what is missing until its kubelet has taken it up; "": nothing.
+	TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (missing string, err error)
 	LeaseRenewed(context.Context, *cluster.Credentials) (time.Time, error)
 	Watch(context.Context, *cluster.Credentials) <-chan cluster.Sighting
 }

@@ -166,7 +166,7 @@ type report struct {
 			Error           string
 		}
 	}
-	Counts    struct{ Attempts, Joins, Resets, KubeletRestarts, Deletions int }
+	Counts    struct{ Attempts, Joins, Resets, KubeletRestarts, NodesPutBack, Deletions int }
 	Deletions []struct {
 		UID          string
 		AfterSeconds float64

@@ -5,9 +5,10 @@ import "time"
 // Kind of an action.
 type Kind int
 
-// The kinds. Only those from RestartKubelet to Join change the machine.
+// The kinds. Only those from PutBack to Join change something.
 const (
 	Wait           Kind = iota // for news, while Ask is asked
+	PutBack                    // our deleted Node, as it was
 	RestartKubelet             // a kubelet registers once in its life
 	StopKubelet                // so that what is found out before a reset stays so
 	StartKubelet               // for the reset that it was stopped for is not due any more
@@ -17,8 +18,8 @@ const (
 	End                        // the run is over
 )
 
-// Acts reports whether actions of this kind change the machine.
-func (k Kind) Acts() bool { return k >= RestartKubelet && k <= Join }
+// Acts reports whether actions of this kind change the machine, or its Node.
+func (k Kind) Acts() bool { return k >= PutBack && k <= Join }
 
 // Phase is where a run is.
 type Phase string
@@ -66,6 +67,7 @@ type Action struct {
 	Hint    string
 	Err     error
 
+	Ready   bool      // of a PutBack: the kubelet runs and is healthy, so that the Node may be as Ready as it was
 	Ground  Ground    // of a reset and of what leads to it
 	Limit   time.Time // when the phase is over at the latest; zero: it has no limit of its own
 	Because Topic     // the facts on which an act rests

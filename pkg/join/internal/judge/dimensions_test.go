@@ -50,6 +50,8 @@ const (
 	byDoubt
 	byDeletions
 	byHold
+	byReturn
+	byUntaken
 	byFresh
 	axes
 )
@@ -131,6 +133,7 @@ var dimensions = [axes][]value{
 		unit("runs for 1 s", Kubelet{Running: true, PID: 7}, time.Second),
 		unit("runs for 59 s", Kubelet{Running: true, PID: 7}, 59*time.Second),
 		unit("runs for an hour", Kubelet{Running: true, PID: 7}, time.Hour),
+		unit("runs and is healthy", Kubelet{Running: true, PID: 7, Healthy: true}, time.Hour),
 		unit("runs under another name", Kubelet{Running: true, PID: 7, NodeName: "other"}, time.Hour),
 		unit("runs astray", Kubelet{Running: true, PID: 7, Stray: true}, time.Hour),
 		unit("cannot register", Kubelet{Running: true, PID: 7, Unregistered: "denied the request"}, time.Hour),
@@ -260,5 +263,30 @@ var dimensions = [axes][]value{
 		val("59 s", func(r *row) { r.m.LevelSince = ago(59 * time.Second) }),
 		val("61 s", func(r *row) { r.m.LevelSince = ago(61 * time.Second) }),
 	},
+	byReturn: {
+		returns("as a new one only", false, "", time.Second, 0, ""),
+		returns("seen 40 s ago", true, "", podPatience, 0, ""),
+		returns("seen 41 s ago", true, "", podPatience+time.Second, 0, ""),
+		returns("tried", true, "uid-0", time.Second, 0, ""),
+		returns("put back 29 s ago", true, "uid-0", time.Second, takeupPatience-time.Second, ""),
+		returns("put back 30 s ago", true, "uid-0", time.Second, takeupPatience, ""),
+		returns("marked", true, "", time.Second, 0, "taint karpenter.sh/disrupted"),
+	},
+	byUntaken: {
+		notKnown(func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = "", errSeen }),
+		val("not taken up", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = "its Lease was not renewed", nil }),
+	},
 	byFresh: freshness,
+}
+
+// returns is how our Node may come back: whether it may be put back as it was and was not tried yet, when it was last seen,
+// and since when it is put back and not taken up.
+func returns(name string, restore bool, tried string, seen, since time.Duration, mark string) value {
+	return val(name, func(r *row) {
+		r.p.Restore, r.m.Deleted[0], r.m.PutBackUID, r.m.Mark = restore, "uid-0", tried, mark
+		r.m.OwnSeen, r.m.DeletedAt, r.m.PutBackAt = ago(seen), ago(seen/2), time.Time{}
+		if since > 0 {
+			r.m.PutBackAt = ago(since)
+		}
+	})
 }

@@ -50,13 +50,14 @@ const (
 	OwnNode                       // Facts.Node
 	TokensNode                    // Facts.Second
 	Renewal                       // Facts.Lease
+	Takeup                        // Facts.Untaken
 )
 
 // topicNames are what the topics are for a person, in their order.
 var topicNames = []string{
 	"the files of earlier joins", "mounts, pods and other kubeadms here", "the kubelet's credentials", "the kubelet", "kubeadm and kubelet as programs",
 	"our Node's name", "the endpoint's certificate", "the cluster as the token sees it", "our certificate request", "our Node as the kubelet's credentials see it",
-	"the kubelet's Node as the token sees it", "that Node's Lease",
+	"the kubelet's Node as the token sees it", "that Node's Lease", "whether the kubelet has taken up the Node that was put back",
 }
 
 // Names are those of the topics, for a person.
@@ -95,6 +96,7 @@ type Facts struct {
 	Node        Fact[Sighting]  // of the credentials' Node, by the credentials
 	Second      Fact[Sighting]  // of the kubelet's Node, by the token
 	Lease       Fact[time.Time] // when the credentials' Node's Lease was last renewed, by the credentials
+	Untaken     Fact[string]    // what is missing until the kubelet has taken up the Node that was put back; "": nothing
 
 	Join Joining // kubeadm join, as far as it is under way
 }
@@ -123,8 +125,10 @@ func (f *Facts) stamp(t Topic) stamp {
 		return f.Node.stamp()
 	case TokensNode:
 		return f.Second.stamp()
+	case Renewal:
+		return f.Lease.stamp()
 	}
-	return f.Lease.stamp()
+	return f.Untaken.stamp()
 }
 
 // Disk is what earlier joins and other people left.
@@ -185,6 +189,7 @@ type Kubelet struct {
 	Unregistered            string    // why it cannot register, in its own words
 	Unread                  bool      // its log, so that why it cannot register is not known
 	RefusesSwap             bool
+	Healthy                 bool // it says so itself; asked only where its Node is gone
 }
 
 // Answer is what an API server said of a Node.
@@ -217,6 +222,7 @@ type Node struct {
 	DeletedAt                     time.Time // its deletionTimestamp
 	Finalizers                    []string
 	Uninitialized                 bool
+	Mark                          string // of its owner's will, for which it is not to come back once it is deleted
 }
 
 // Verdict is how far one look at the cluster with the token came.
@@ -274,6 +280,7 @@ type Policy struct {
 	Until        Level
 	Hold         time.Duration
 	MaxDeletions int
+	Restore      bool // a deleted Node is put back as it was
 	Named        bool // the user gave our Node's name
 	TokenFixed   bool // its source has no other one
 	AsksEndpoint bool // nothing but the endpoint's own certificate tells whose the credentials are

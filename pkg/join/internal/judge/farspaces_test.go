@@ -11,6 +11,9 @@ import (
 // understood, so that the token is all that sees the Node.
 func understoodWithToken() (found []*space) {
 	for _, s := range nodeSpaces {
+		if s.name == putBackSpace { // it takes the kubelet's own credentials
+			continue
+		}
 		of := maps.Clone(s.of)
 		of[byCreds] = each(byCreds, "not understood")
 		of[byCluster] = led(byCluster, "no Node")
@@ -148,8 +151,8 @@ var (
 	alive       = []string{"ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404, and late news of the one before"}
 	tokenSights = join(same(bySight, "silence", "not heard", "403", "401"), same(bySight, "404"), same(bySight, alive...),
 		each(bySight, "without a boot ID"), [][]int{but(bySight, append(alive, "without a boot ID", "silence", "not heard", "403", "401", "404")...)})
-	kubeletsToReset = join(same(byKubelet, "failed", "doomed"), each(byKubelet, "stopped", "starting", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs for an hour", "runs astray"),
+	kubeletsToReset = join(same(byKubelet, "failed", "doomed"), each(byKubelet, "stopped", "starting", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs astray"), same(byKubelet, "runs for an hour", "runs and is healthy"),
 		each(byKubelet, "runs for 59 s", "runs under another name"), each(byKubelet, "swap is on", "cannot register"))
 	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
-		same(byKubelet, "runs for an hour", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop"))
+		same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop"))
 )

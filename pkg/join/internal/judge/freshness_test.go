@@ -17,7 +17,7 @@ const (
 	ages
 )
 
-var topics = []Topic{Files, Company, Kubeconfig, Unit, Programs, Naming, Token, Certificate, OwnNode, TokensNode, Renewal}
+var topics = []Topic{Files, Company, Kubeconfig, Unit, Programs, Naming, Token, Certificate, OwnNode, TokensNode, Renewal, Takeup}
 
 // freshness: what is old is a union over topics, so one at a time tells all that
 // the judge distinguishes; that no mixture of old facts leads to an act is a
@@ -120,6 +120,8 @@ func (r *row) date(t Topic, a age) {
 		setStamp(&r.f.Second, s)
 	case Renewal:
 		setStamp(&r.f.Lease, s)
+	case Takeup:
+		setStamp(&r.f.Untaken, s)
 	}
 }
 

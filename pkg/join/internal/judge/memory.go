@@ -29,7 +29,9 @@ type Memory struct {
 	Before     Condition // the silence
 	OwnUID     string    // of our Node that was there at the last answer
 	OwnSince   time.Time
-	Lost       bool // a Node of ours was deleted since the last join
+	OwnSeen    time.Time // last seen,
+	Mark       string    // and the mark of its owner's will that it had then
+	Lost       bool      // a Node of ours was deleted since the last join
 	Deletions  int
 	Deleted    [8]string // UIDs of the last ones: late news of them is none,
 	DeletedAt  time.Time // when the last of them was missed
@@ -59,12 +61,14 @@ type Memory struct {
 	StoppedAt       time.Time // the kubelet, by us, and not started since,
 	StoppedFor      Ground    // and before which reset
 	Joins, Restarts int
-	GoneSpent       bool // a reset because the Node stayed away has been done
-	CloneDoubted    bool // nobody but our kubelet reported for a Node that seemed another machine's
-	ForcedDone      bool // so has the one of --reset=always
+	PutBackUID      string    // of the deleted Node that was put back last, well or not,
+	PutBackAt       time.Time // and when; zero once the kubelet has taken it up, or was restarted for it
+	GoneSpent       bool      // a reset because the Node stayed away has been done
+	CloneDoubted    bool      // nobody but our kubelet reported for a Node that seemed another machine's
+	ForcedDone      bool      // so has the one of --reset=always
 	FailedAt        time.Time
 	BackOffUntil    time.Time
-	RestartPause    time.Duration // before the next kubelet restart
+	RestartPause    time.Duration // before the Node is brought back again
 
 	// the cluster, as the token sees it
 	answersSince time.Time
@@ -96,6 +100,10 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 		if f.Lease.Known() && m.Renewed.IsZero() {
 			m.Renewed = f.Lease.Value
 		}
+	case Takeup:
+		if f.Untaken.Known() && f.Untaken.Value == "" && f.Untaken.Acts == m.Acts {
+			m.PutBackAt = time.Time{}
+		}
 	case Certificate:
 		if f.Request.Known() {
 			return m.takeRequest(f.Request.Value, f.Request.At)
@@ -116,6 +124,9 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 		m.Restored = s.Node.UID
 	}
 	is := conditionOf(p, s)
+	if is == Gone && f.Asked.Before(m.PutBackAt) {
+		return m // late news of the one before
+	}
 	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
 	switch {
 	case is == m.Is:
@@ -138,8 +149,11 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 		}
 		m.Lost, m.DeletedAt, m.OwnUID, m.LevelUID = true, at, "", ""
 	}
-	if (is == Member || is == Dead) && m.OwnUID != uid {
-		m.OwnUID, m.OwnSince = uid, at
+	if is == Member || is == Dead {
+		if m.OwnUID != uid {
+			m.OwnUID, m.OwnSince = uid, at
+		}
+		m.OwnSeen, m.Mark = at, s.Node.Mark
 	}
 	if is == Foreign {
 		m.Heartbeat = m.Heartbeat.take(s.Node, at)
@@ -286,6 +300,9 @@ func (m Memory) takeRequest(r Request, at time.Time) Memory {
 func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 	m.Acts++
 	switch a.Kind {
+	case PutBack:
+		m.PutBackUID, m.PutBackAt = m.Deleted[0], now
+		return m // the kubelet is as it was
 	case RestartKubelet, StartKubelet:
 		if failed {
 			return m
@@ -294,6 +311,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 			m.Restarts++
 		}
 		m.CloneDoubted = m.CloneDoubted || a.Kind == StartKubelet && m.Is == Foreign
+		m.PutBackAt = time.Time{}
 		m.Restarted, m.StoppedAt, m.RestartedBeside = now, time.Time{}, time.Time{}
 		for _, s := range []Sighting{f.Node.Value, f.Second.Value} {
 			if s.Answer == Present && s.Node.UID == m.OwnUID {
@@ -313,11 +331,20 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 			m.ForcedDone, m.OwnUID, m.LevelUID = true, "", ""
 		}
 	case Join:
-		m.JoinedAt, m.Lost, m.OwnUID, m.LevelUID = now, false, "", "" // what was before is over
+		m.JoinedAt, m.Lost, m.OwnUID, m.LevelUID, m.Mark = now, false, "", "", "" // what was before is over
 		m.Joins++
 	}
 	m.PID, m.Exits, m.ranSince, m.exits = 0, -1, time.Time{}, [2]time.Time{}
 	m.fatal, m.Doomed = "", false
+	return m
+}
+
+// Inherit takes over our Node as a run that was killed has seen it last, if that
+// was a moment ago.
+func (m Memory) Inherit(p Policy, s Sighting, at, now time.Time) Memory {
+	if s.Answer == Present && p.Ours(s.Node) && now.Sub(at) <= podPatience {
+		m.OwnUID, m.OwnSince, m.OwnSeen, m.Mark = s.Node.UID, at, at, s.Node.Mark
+	}
 	return m
 }
 

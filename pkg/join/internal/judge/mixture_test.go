@@ -15,6 +15,7 @@ func TestNoActOnAnyMixtureOfOldFacts(t *testing.T) {
 		"a success":        {bySight: "ours", byKubelet: "runs for an hour"},
 		"a restart":        {bySight: "404", byRestart: "never", byKubelet: "runs for an hour"},
 		"a stop":           {bySight: "404", byRestart: "5 min", byKubelet: "runs for an hour"},
+		"a return":         {bySight: "404", byRestart: "never", byKubelet: "runs and is healthy", byReturn: "seen 40 s ago", byDeletions: "one"},
 		"a reset, gone":    {bySight: "404", byRestart: "5 min", byStopped: "2 s"},
 		"a reset, refused": {bySight: "401", byCreds: "expired", byStopped: "2 s", bySecond: "dead"},
 		"a reset, cloned":  {bySight: "the image's, alive", byStopped: "2 s for a clone", byLease: "renewed"},

@@ -165,6 +165,8 @@ func (v *view) kubeletOfMember() (Action, bool) {
 		return pass()
 	case k.Err != nil:
 		return v.wait(Verify, JoinFailed, "whether the kubelet runs is not known", "`systemctl status kubelet` says why", k.Err).asking(v, Unit, ProbeSilent), true
+	case runs && !v.m.PutBackAt.IsZero():
+		return v.takingUp()
 	case runs && reported && (v.now.Sub(v.m.ranSince) >= steadyFor || !node.Heartbeat.Before(v.m.ranSince.Truncate(time.Second))):
 		return pass()
 	case runs && reported:
@@ -205,52 +207,15 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// gone: a kubelet registers once in its life, so only a restart brings a deleted
-// Node back.
-func (v *view) gone() Action {
-	name := v.nodeName()
-	if wanted := v.f.Name.Value.Name; v.p.Named && wanted != "" && name != wanted {
-		a, _ := end(Refusal, fmt.Sprintf("this machine has credentials of Node %q, which does not exist, and is to be %q", name, wanted),
-			"leave out --node-name, or run nodejoin with --reset=always", nil)
-		return a
-	}
-	still := v.wait(Verify, JoinFailed, fmt.Sprintf("the API server has no Node %q yet", name),
-		"the kubelet registers it; its log says why it does not: `journalctl -u kubelet`", nil)
-	why := fmt.Sprintf("the API server has no Node %q", name)
-	since := v.m.lasting(v.m.Restarted, v.now)
-	switch {
-	case v.f.Join.Running, !v.m.Lost && v.m.lasting(v.m.Newborn, v.now) < registerPatience:
-		return still
-	case v.restartWanted(v.m.Since):
-		return v.restart(why, later(v.m.Since, v.m.FailedAt))
-	}
-	if a, unfit := v.unit(); unfit {
-		return a
-	}
-	k := v.f.Kubelet.Value
-	if k.Unread {
-		still.Hint = "why the kubelet does not register it is not known, for `journalctl -u kubelet` gives nothing, so nothing is reset: look where its log goes"
-	}
-	switch {
-	case k.Unregistered != "":
-		still.Message, still.Hint = fmt.Sprintf("the kubelet runs and cannot register Node %q: %s", name, k.Unregistered),
-			"it tries again every few seconds, and a reset would not help; whatever refuses it is in the cluster"
-	case since < RestartPatience:
-	case v.m.Heard.After(v.m.Restarted): // not 404 all the time since
-		return v.restart(why, v.m.Heard)
-	case v.state() == Loaded && k.Running && v.m.lasting(v.m.ranSince, v.now) < RestartPatience: // nor did it run all the while
-	default:
-		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), "", nil)
-	}
-	return still.asking(v, Unit, ProbeSilent)
-}
-
 // dead: the kubelet has stopped reporting. Its Node is there, so nothing but the
 // kubelet needs help.
 func (v *view) dead() Action {
 	name := v.nodeName()
 	if node := v.sight().Node; !node.DeletedAt.IsZero() {
 		return v.leaving(node, "the kubelet is restarted once it is gone")
+	}
+	if a, waits := v.takingUp(); waits && !v.f.Join.Running {
+		return a
 	}
 	switch {
 	case v.f.Join.Running, v.m.lasting(v.m.Newborn, v.now) < registerPatience: // a new kubelet on the old Node has yet to report
@@ -361,36 +326,6 @@ func (v *view) refused() Action {
 // expired by the clock of the server that was proven.
 func (v *view) expired() bool {
 	return v.now.Add(v.f.Cluster.Value.Ahead).After(v.f.Credentials.Value.NotAfter) && !v.f.Credentials.Value.NotAfter.IsZero()
-}
-
-// restart is at once the first time, and after a back-off from when it is wanted
-// the next.
-func (v *view) restart(why string, wanted time.Time) Action {
-	if a, backs := v.backOff(); backs {
-		return a
-	}
-	if a, alone := v.company(); alone {
-		return a
-	}
-	if a, unfit := v.unit(); unfit {
-		return a
-	}
-	if k := v.f.Kubelet.Value; k.Stray {
-		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the kubelet that runs (process %d) is not the service's", why, k.PID),
-			"a restart of the service would start a second one: see who has started it", nil).asking(v, Unit, ProbeSilent)
-	}
-	if v.m.Restarts > 0 {
-		if due := wanted.Add(v.m.RestartPause); v.now.Before(due) {
-			a := v.wait(Verify, JoinFailed, why+", again; backing off before the kubelet is restarted", "", nil)
-			a.Until = due
-			return a
-		}
-	}
-	needed := Files | Company | Kubeconfig | Unit | v.eyes()
-	if old := v.stale(needed); old != 0 {
-		return v.ask(old, Verify)
-	}
-	return Action{Kind: RestartKubelet, Phase: Verify, Message: why, Because: needed}
 }
 
 func seconds(d time.Duration) string {

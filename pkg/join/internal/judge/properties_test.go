@@ -21,6 +21,8 @@ var properties = []property{
 	{"no reset while our certificate request lives", sparesRequest},
 	{"no reset of a clone without a sign of life of the other", clonedForSure},
 	{"a healthy member is not touched", sparesMember},
+	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
+	{"what its owner wants gone is not brought back", obeysOwner},
 	{"success is a member, seen just now", observesSuccess},
 	{"the token goes to a proven server only", keepsToken},
 	{"no join into a live Node or with credentials", joinsAlone},
@@ -90,7 +92,7 @@ func coherent(_ *row, a Action) bool {
 		return a.Ask == 0 && a.Reason != "" && (a.Message != "" || a.Err != nil) && (a.Because != 0) == (a.Reason == Held)
 	case Reset, StopKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground != None
-	case RestartKubelet, Join:
+	case RestartKubelet, Join, PutBack:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground == None
 	case StartKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != ""
@@ -108,7 +110,7 @@ func restsOnFreshFacts(r *row, a Action) bool {
 		return !r.m.StoppedAt.IsZero()
 	case a.Kind == RestartKubelet && r.f.Credentials.Value.State != Loaded:
 		needed = here | TokensNode
-	case a.Kind == RestartKubelet:
+	case a.Kind == RestartKubelet, a.Kind == PutBack:
 		needed = here | OwnNode
 	case a.Kind == Join, a.Ground == Asked:
 		needed = here | Token
@@ -200,10 +202,27 @@ func sparesMember(r *row, a Action) bool {
 	switch a.Kind {
 	case Reset, StopKubelet, Join:
 		return false
+	case PutBack:
+		return false
 	case RestartKubelet:
-		return !r.kubeletRuns() || !r.reports()
+		return !r.kubeletRuns() || !r.reports() || r.takingUp() && r.f.Untaken.Known()
 	}
 	return true
+}
+
+// takingUp: our Node was put back, and the kubelet was not seen to have taken it up.
+func (r *row) takingUp() bool { return !r.m.PutBackAt.IsZero() }
+
+func putsBackWhatWasSeen(r *row, a Action) bool {
+	if a.Kind != PutBack {
+		return !a.Ready
+	}
+	return r.p.Restore && r.m.Lost && r.f.Node.Value.Answer == Absent && now.Sub(r.m.OwnSeen) <= podPatience && r.m.PutBackUID != r.m.Deleted[0] &&
+		r.kubeletRuns() && !r.f.Join.Running && (!a.Ready || r.f.Kubelet.Value.Healthy)
+}
+
+func obeysOwner(r *row, a Action) bool {
+	return r.m.Mark == "" || !r.m.Lost || a.Kind != PutBack && (a.Kind != RestartKubelet || r.m.Is != Gone)
 }
 
 func observesSuccess(r *row, a Action) bool {
@@ -218,7 +237,7 @@ func observesSuccess(r *row, a Action) bool {
 	return r.isMember() && n.BootID == "boot" && (n.MachineID == "" || n.MachineID == "machine") && n.DeletedAt.IsZero() &&
 		r.f.Kubelet.Known() && r.kubeletRuns() && r.reports() && isFresh(r.f.Kubelet.stamp()) && isFresh(seen.stamp()) && !seen.News &&
 		(r.p.Until == Registered || !n.Uninitialized) && (r.p.Until != Ready || n.Ready == "True") &&
-		(over || n.Ready == "True" && !n.Uninitialized) && r.m.LevelUID == n.UID && !r.f.Join.Running && !r.forcedReset()
+		(over || n.Ready == "True" && !n.Uninitialized) && r.m.LevelUID == n.UID && !r.takingUp() && !r.f.Join.Running && !r.forcedReset()
 }
 
 func keepsToken(r *row, a Action) bool {
@@ -241,9 +260,9 @@ func joinsAlone(r *row, a Action) bool {
 
 // answerable are the topics that can be asked for in this row.
 func (r *row) answerable() Topic {
-	asked := Topic(1<<12 - 1)
+	asked := Topic(1<<13 - 1)
 	if r.f.Credentials.Value.State != Loaded {
-		asked &^= OwnNode | Renewal
+		asked &^= OwnNode | Renewal | Takeup
 	}
 	return asked
 }

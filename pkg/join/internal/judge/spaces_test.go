@@ -187,7 +187,7 @@ var (
 	alone    = [][]int{{0, 1, 2}, {3, 4}}
 	// kubelets that only differ in what a restart and its like do not look at
 	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
-		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs under another name"),
+		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name"),
 		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop"))
 	others = []string{"another's", "another's, dead", "another's, alive", "the image's", "the image's, dead", "the image's, alive",
 		"of one kernel with ours", "of an earlier boot", "of an earlier boot, dead", "without a boot ID"}
@@ -235,6 +235,8 @@ var firstSpaces = []*space{
 		}},
 }
 
+const putBackSpace = "a Node that may be put back"
+
 // nodeSpaces end with the Node, whoever sees it.
 var nodeSpaces = []*space{
 	{"a Node not heard of", "nothing is known", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight), byFresh: agesOf(OwnNode)}, func(r *judged) bool {
@@ -248,21 +250,29 @@ var nodeSpaces = []*space{
 	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
 		bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized"), byKubelet: each(byKubelet), byRestart: each(byRestart), byHold: each(byHold),
 		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *judged) bool {
-		return condition(r) && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running)
+		return condition(r) && !r.waitsForTakeup() && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running)
 	}},
+	{"a Node that was put back", "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
+		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: same(bySince), byRestart: same(byRestart), byHeard: same(byHeard),
+		byFresh: coarse(append(here, OwnNode, Takeup)...)}), func(r *judged) bool { return condition(r) && r.waitsForTakeup() }},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
 		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
 			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: {valuesOf(bySince, nil)}, byHold: each(byHold),
 				byJoin: {but(byJoin, "runs")}}), func(r *judged) bool {
-			return condition(r) && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
+			return condition(r) && !r.waitsForTakeup() && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
 		}},
 	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
 		bySight: each(bySight, "404", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
-		func(r *judged) bool { return condition(r) && r.early() }},
+		func(r *judged) bool { return condition(r) && r.early() && !r.unwanted() && !r.waitsForTakeup() }},
+	{"a Node whose owner wants it gone", "it is left", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "404"), byReturn: each(byReturn, "marked"), byDeletions: each(byDeletions)},
+		func(r *judged) bool { return condition(r) && r.unwanted() }},
+	{putBackSpace, "its kubelet runs", tending(each(byKubelet, "runs for 1 s", "runs for 59 s", "runs for an hour", "runs and is healthy", "runs astray", "swap is on", "doomed", "cannot register", "steady after a crash loop"),
+		map[axis][][]int{bySight: each(bySight, "404"), byReturn: each(byReturn), byDeletions: each(byDeletions), byReset: same(byReset), byJoined: same(byJoined), byRestart: same(byRestart),
+			byHeard: same(byHeard)}), func(r *judged) bool { return condition(r) && !r.early() && !r.unwanted() && r.mayPutBack() }},
 	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "404"),
-		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *judged) bool { return condition(r) && !r.early() }},
+		byReset: same(byReset), byJoined: same(byJoined), byDeletions: same(byDeletions)}), func(r *judged) bool { return condition(r) && !r.early() && !r.unwanted() && !r.mayPutBack() }},
 	{"a dead Node", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "dead"), byJoined: same(byJoined)}),
-		func(r *judged) bool { return condition(r) && !r.early() }},
+		func(r *judged) bool { return condition(r) && !r.early() && !r.waitsForTakeup() }},
 	{"another's Node by its name", "a name that is taken is no matter of our kubelet", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, others...),
 		bySince: each(bySince), byHeard: each(byHeard), byJoined: each(byJoined), byName: each(byName), byLease: each(byLease), byJoin: each(byJoin), byFresh: apart(agesOf(Naming), dated(Renewal, never)...)},
 		func(r *judged) bool { return condition(r) && r.named() }},
@@ -272,6 +282,30 @@ var nodeSpaces = []*space{
 	{"401 to the kubelet", "the token is tried meanwhile", map[axis][][]int{byCreds: each(byCreds, "loaded", "expired", "of another CA", "another cluster's"), bySight: each(bySight, "401"),
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, condition},
+}
+
+func (r *row) mayPutBack() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	return r.m.Is == Gone && v.mayPutBack()
+}
+
+func (r *row) unwanted() bool { return r.m.Is == Gone && r.m.Lost && r.m.Mark != "" }
+
+// waitsForTakeup: of a Node that was put back and is there.
+func (r *row) waitsForTakeup() bool {
+	over := r.sight().Node.Ready == "True" && !r.sight().Node.Uninitialized
+	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletRuns() && r.f.Kubelet.Err == nil &&
+		(!over || !r.lookedAtByNews()) && !r.unitUnasked())
+}
+
+func (r *row) lookedAtByNews() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	return v.lastLook().News
+}
+
+func (r *row) unitUnasked() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	return v.unasked(Unit) != 0
 }
 
 func (r *row) early() bool {

@@ -52,6 +52,17 @@ const (
 	// restart that succeeded, before harsher means are thought of: it came in
 	// 2.2 s as measured, and the grace period has passed by then too.
 	RestartPatience = 60 * time.Second
+	// podPatience is for how long a Node may be away without harm to its pods:
+	// kube-controller-manager's pod garbage collector force-deletes those of a
+	// missing Node 40 to 60 s after its deletion (quarantineTime of 40 s, looked
+	// at every 20 s; pkg/controller/podgc). returnPause is the longest back-off
+	// before a return, for a Node may have been gone for 10 s before that is seen.
+	podPatience = 40 * time.Second
+	returnPause = 25 * time.Second
+	// takeupPatience is for how long the running kubelet may take to take up the
+	// Node that was put back, before it is restarted: it renews its Lease and
+	// reports every 10 s.
+	takeupPatience = 30 * time.Second
 	// RefusedPatience is for how long the kubelet must be refused while the
 	// same server takes the token: an API server restarted with a wrong client
 	// CA did that for 17 s, and nothing was wrong with the machine.

@@ -26,7 +26,7 @@ var exceptions = []exception{
 // topicAxis is the dimension of a topic's values.
 var topicAxis = map[Topic]axis{
 	Files: byDisk, Company: byMachine, Kubeconfig: byCreds, Unit: byKubelet, Programs: byPrograms, Naming: byName, Token: byCluster,
-	Certificate: byRequest, OwnNode: bySight, TokensNode: bySecond, Renewal: byLease,
+	Certificate: byRequest, OwnNode: bySight, TokensNode: bySecond, Renewal: byLease, Takeup: byUntaken,
 }
 
 // compare an act with what the known values of each unknown fact lead to.

@@ -1,0 +1,87 @@
+package join
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// kept is our Node and its CSINode, whole, as a watch saw them last.
+type kept struct {
+	sync.Mutex
+	of cluster.Kept
+}
+
+// keep is told by the watch. A file has it for the next run, should this one be
+// killed; one that ends at once has nothing to leave.
+func (m *machine) keep(of cluster.Kept) {
+	m.kept.Lock()
+	defer m.kept.Unlock()
+	m.kept.of = of
+	if raw, err := json.Marshal(of); err == nil && time.Since(m.began) >= time.Second {
+		_ = m.Keep(raw) // without it the next run restarts the kubelet
+	}
+}
+
+// recall is what a run that was killed has left: since when nobody has watched.
+func (m *machine) recall() {
+	var of cluster.Kept
+	if json.Unmarshal(m.Kept(), &of) == nil && of.Node != nil {
+		of.GoneAt = time.Time{}
+		m.kept.of = of
+	}
+}
+
+// lastKept: what the watch of now has seen, or one before it.
+func (m *machine) lastKept() cluster.Kept {
+	m.asking.Lock()
+	client := m.kubelet
+	m.asking.Unlock()
+	if client != nil {
+		if of := client.Kept(); of.Node != nil {
+			return of
+		}
+	}
+	m.kept.Lock()
+	defer m.kept.Unlock()
+	return m.kept.of
+}
+
+func (m *machine) LastSeen() cluster.Sighting {
+	of := m.lastKept()
+	if of.Node == nil {
+		return cluster.Sighting{}
+	}
+	return cluster.Sighting{Answer: cluster.Present, Node: of.Last(), At: of.SeenAt}
+}
+
+func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, ready bool) (cluster.Sighting, []string, error) {
+	of := m.lastKept()
+	client, err := m.client(creds)
+	if err != nil {
+		return cluster.Sighting{}, nil, err
+	}
+	back, err := client.PutBack(ctx, of, ready)
+	if back.CSINode != nil { // a restarted kubelet makes it anew, and until then no volume can be attached
+		back.Lost = append(back.Lost, back.CSINode.Error())
+	}
+	return back.Node, back.Lost, err
+}
+
+func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid string, since time.Time) (string, error) {
+	hadCSINode := m.lastKept().CSINode != nil
+	client, err := m.client(creds)
+	if err != nil {
+		return "", err
+	}
+	return client.TakenUp(ctx, creds.NodeName, uid, since, hadCSINode)
+}
+
+// KubeletHealthy asks the kubelet that runs.
+func (m *machine) KubeletHealthy(ctx context.Context) bool {
+	args, err := m.kubeletArgs()
+	return err == nil && m.Host.KubeletHealthy(ctx, args)
+}

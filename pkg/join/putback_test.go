@@ -1,0 +1,177 @@
+package join
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+)
+
+// A Node that is deleted while it is held comes back as it was, under the kubelet that runs.
+func TestDeletedNodeIsPutBackAsItWas(t *testing.T) {
+	live(t, func(c *Config) { c.Until = Ready }, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		life := s.life
+		s.node.Taints, s.node.Unschedulable, s.node.PodCIDR = []string{"team=blue:NoSchedule"}, true, "10.1.2.0/24"
+		s.after(10*time.Second, s.deleteNode)
+		s.after(40*time.Second, func() { s.setReady(true) })
+		r, err := start()
+		wanted{reason: Recovered, back: 1, deletions: 1}.check(s.t, r, err)
+		if s.life != life || !s.node.Unschedulable || len(s.node.Taints) != 1 || s.node.PodCIDR != "10.1.2.0/24" {
+			s.t.Errorf("the kubelet was restarted: %t; Node %+v", s.life != life, s.node)
+		}
+		had := r.Deletions[0]
+		if !had.Cordoned || len(had.Taints) != 1 || had.PodCIDR != "10.1.2.0/24" {
+			s.t.Errorf("the report says of the deleted Node: %+v", had)
+		}
+	})
+}
+
+// Whatever keeps it from coming back as it was, the kubelet's restart brings a new one.
+func TestNodeThatCannotBePutBackComesByARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		world  func(*sim)
+		change func(*Config)
+		want   wanted
+		warns  bool
+	}{
+		"creations are refused":           {func(s *sim) { s.unwritable = true }, nil, wanted{restarts: 1}, true},
+		"the user does not want it":       {func(*sim) {}, func(c *Config) { c.Restore = RestoreNever }, wanted{restarts: 1}, false},
+		"the kubelet does not take it up": {func(s *sim) { s.aloofKubelet = true }, nil, wanted{restarts: 1, back: 1}, false},
+		"the answer is lost":              {func(s *sim) { s.unheard = true }, nil, wanted{}, false},
+		"the kubelet has ended":           {func(s *sim) { s.after(9*time.Second, s.crashNow) }, nil, wanted{restarts: 1}, false},
+		"nobody could see it for 45 s": {func(s *sim) {
+			s.after(8*time.Second, func() { s.down = true })
+			s.after(53*time.Second, func() { s.down = false })
+		}, nil, wanted{restarts: 1}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, c.change, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(false)
+				c.world(s)
+				s.after(10*time.Second, s.deleteNode)
+				r, err := start()
+				c.want.reason, c.want.deletions = Recovered, 1
+				c.want.check(s.t, r, err)
+				if (len(r.Warnings) > 0) != c.warns {
+					s.t.Errorf("warnings %q", r.Warnings)
+				}
+				if s.pods != 2 {
+					s.t.Error("its pods are dead")
+				}
+			})
+		})
+	}
+}
+
+// One that somebody else has made meanwhile is theirs to fill.
+func TestNodeThatSomebodyElseHasMadeIsNotPutOver(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		s.after(10*time.Second, s.deleteNode)
+		s.fitTakes = time.Hour // nothing asks for it
+		s.slowPutBack = func() { s.addNode(simBoot); s.node.Ready = "False" }
+		r, err := start()
+		wanted{reason: Recovered, deletions: 1}.check(s.t, r, err)
+		if len(r.Warnings) != 1 { // of the hold that ended without Ready, or none
+			s.t.Logf("warnings %q", r.Warnings)
+		}
+	})
+}
+
+// Nobody is told that a kubelet is well which does not say so.
+func TestNodeOfAnUnwellKubeletIsNotPutBackAsReady(t *testing.T) {
+	live(t, func(c *Config) { c.Until = Ready }, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(true)
+		s.node.Uninitialized, s.tainted = true, true
+		s.after(5*time.Second, func() { s.unwell = true; s.deleteNode() })
+		s.after(5*time.Second+2*time.Millisecond, func() {
+			if s.node == nil || s.node.Ready != "Unknown" {
+				s.t.Errorf("Node %+v", s.node)
+			}
+			s.unwell = false
+		})
+		s.after(30*time.Second, s.accept)
+		r, err := start()
+		wanted{reason: Recovered, back: 1, deletions: 1}.check(s.t, r, err)
+	})
+}
+
+// An owner who has said that the Node is to go, and deletes it, wants it gone.
+func TestNodeWithAMarkOfItsOwnersWillIsNotBroughtBack(t *testing.T) {
+	for name, restore := range map[string]RestoreMode{"auto": RestoreAuto, "never": RestoreNever} {
+		t.Run(name, func(t *testing.T) {
+			live(t, func(c *Config) { c.Restore = restore }, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(false)
+				life := s.life
+				s.after(10*time.Second, s.mark)
+				s.after(20*time.Second, s.deleteNode)
+				r, err := start()
+				wanted{reason: KeepsBeingDeleted, deletions: 1}.check(s.t, r, err)
+				says(s.t, r, "karpenter.sh/disrupted")
+				if s.life != life || s.node != nil {
+					s.t.Error("it was brought back")
+				}
+			})
+		})
+	}
+}
+
+// Only what was seen is put back: by this run, or by one that was killed a moment ago.
+func TestNodeThatWasGoneBeforeComesAsANewOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen time.Duration // before this run, by one that was killed; 0: by none
+		want wanted
+	}{
+		"nobody has seen it":                {0, wanted{restarts: 1}},
+		"seen 30 s ago by one that is dead": {30 * time.Second, wanted{back: 1, deletions: 1}},
+		"seen 50 s ago by one that is dead": {50 * time.Second, wanted{restarts: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, nil, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(false)
+				if c.seen > 0 {
+					s.predecessor = cluster.Sighting{Answer: cluster.Present, Node: *s.node, At: time.Now().Add(-c.seen)}
+				}
+				s.deleteNode()
+				r, err := start()
+				c.want.reason = Recovered
+				c.want.check(s.t, r, err)
+			})
+		})
+	}
+}
+
+// Each deletion of a Node that was put back is counted, and answered after a pause.
+func TestNodeThatIsDeletedAgainBeforeItIsTakenUp(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		s.after(10*time.Second, s.deleteNode)
+		s.after(12*time.Second, s.deleteNode)
+		r, err := start()
+		wanted{reason: Recovered, back: 2, deletions: 2}.check(s.t, r, err)
+	})
+}
+
+// What could not be given back is said, with the command that does.
+func TestWhatCouldNotBePutBackIsSaid(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		s.ungiven = []string{"kubectl label node w1 node-role.kubernetes.io/web="}
+		s.after(10*time.Second, s.deleteNode)
+		r, err := start()
+		wanted{reason: Recovered, back: 1, deletions: 1}.check(s.t, r, err)
+		if len(r.Warnings) == 0 || !errors.Is(err, nil) {
+			s.t.Errorf("warnings %q", r.Warnings)
+		}
+	})
+}
