@@ -3,6 +3,7 @@ package join
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -78,6 +79,21 @@ func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid s
 		return "", err
 	}
 	return client.TakenUp(ctx, creds.NodeName, uid, since, hadCSINode)
+}
+
+func (m *machine) SayStopped(ctx context.Context, creds *cluster.Credentials) error {
+	s := m.Ask(ctx, creds)
+	switch {
+	case s.Answer != cluster.Present:
+		return s.Err
+	case s.Node.BootID != m.identity.BootID || s.Node.MachineID != m.identity.MachineID:
+		return errors.New("it is not this machine's")
+	}
+	client, err := m.client(creds)
+	if err != nil {
+		return err
+	}
+	return client.SayStopped(ctx, creds.NodeName, s.Node.UID)
 }
 
 // KubeletHealthy asks the kubelet that runs.

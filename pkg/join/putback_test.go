@@ -175,3 +175,18 @@ func TestWhatCouldNotBePutBackIsSaid(t *testing.T) {
 		}
 	})
 }
+
+// A member that is reset on purpose says itself that its kubelet has stopped: nobody waits for the cluster to notice.
+func TestDeliberateRejoinDoesNotWaitForTheCluster(t *testing.T) {
+	live(t, func(c *Config) { c.Reset, c.Until, c.Hold = ResetAlways, Ready, 0 }, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(true)
+		uid := s.node.UID
+		r, err := start()
+		wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
+		took(s.t, r, 0, 20*time.Second)
+		if s.node.UID != uid {
+			s.t.Errorf("Node %s", s.node.UID)
+		}
+	})
+}

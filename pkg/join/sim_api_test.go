@@ -160,6 +160,22 @@ func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (
 	return back, s.ungiven, nil
 }
 
+func (s *sim) SayStopped(ctx context.Context, c *cluster.Credentials) error {
+	if err := s.reach(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down || s.refuses || s.expired() || s.node == nil || s.node.Name != c.NodeName || !s.ours() {
+		return errors.New("refused")
+	}
+	if s.running {
+		s.breaks("saying that a kubelet has stopped that runs")
+	}
+	s.node.Ready = "False"
+	return nil
+}
+
 func (s *sim) TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (string, error) {
 	if err := s.reach(ctx); err != nil {
 		return "", err

@@ -64,6 +64,8 @@ type world interface {
 	PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (back cluster.Sighting, lost []string, err error)
 	// TakenUp says what is missing until its kubelet has taken it up; "": nothing.
 	TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (missing string, err error)
+	// SayStopped says of our own Node that its kubelet has stopped.
+	SayStopped(context.Context, *cluster.Credentials) error
 	LeaseRenewed(context.Context, *cluster.Credentials) (time.Time, error)
 	Watch(context.Context, *cluster.Credentials) <-chan cluster.Sighting
 }
