@@ -170,7 +170,6 @@ func fullNode() *corev1.Node {
 		},
 		Spec: corev1.NodeSpec{
 			ProviderID: "aws:///z/i-1", Unschedulable: true, PodCIDR: "10.244.1.0/24", PodCIDRs: []string{"10.244.1.0/24", "fd00:1::/64"},
-			ConfigSource: &corev1.NodeConfigSource{},
 			Taints: []corev1.Taint{
 				{Key: uninitialized, Value: "true", Effect: "NoSchedule"}, {Key: "node.kubernetes.io/unschedulable", Effect: "NoSchedule"},
 				{Key: "team", Value: "x", Effect: "NoExecute"}, {Key: "DeletionCandidateOfClusterAutoscaler", Effect: "PreferNoSchedule"},
@@ -187,6 +186,7 @@ func fullNode() *corev1.Node {
 			Conditions: []corev1.NodeCondition{
 				{Type: corev1.NodeMemoryPressure, Status: "False", LastHeartbeatTime: then, LastTransitionTime: then},
 				{Type: corev1.NodeReady, Status: "True", Reason: "KubeletReady", LastHeartbeatTime: then, LastTransitionTime: then},
+				{Type: corev1.NodePIDPressure, Status: "False", LastHeartbeatTime: then, LastTransitionTime: then},
 			},
 		},
 	}
