@@ -239,7 +239,7 @@ func (k Kept) CSINodeOf(uid string) bool {
 }
 
 func TestHangingCSINodeDelaysNoSighting(t *testing.T) {
-	g, client := newRegistry(t)
+	g, _ := newRegistry(t)
 	g.node = fullNode()
 	hang := make(chan struct{})
 	s := g.serve

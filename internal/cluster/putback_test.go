@@ -142,7 +142,7 @@ func TestPutBackTellsHowItFailed(t *testing.T) {
 			g.refuse = func(w http.ResponseWriter, _ *http.Request) bool { c.answer(w); return true }
 			returned, err := client.PutBack(t.Context(), Kept{Node: fullNode(), CSINode: []byte(someCSINode("uid-1")), GoneAt: ago(0)}, true)
 			for _, kind := range []error{ErrExists, ErrRefused, ErrUnsettled} {
-				if errors.Is(err, kind) != (kind == c.want) {
+				if errors.Is(err, kind) != errors.Is(c.want, kind) {
 					t.Errorf("%v", err)
 				}
 			}

@@ -158,7 +158,7 @@ func fullNode() *corev1.Node {
 	return &corev1.Node{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "w1", UID: "uid-1", ResourceVersion: "7", Generation: 3, CreationTimestamp: then, SelfLink: "/w1",
+			Name: "w1", UID: "uid-1", ResourceVersion: "7", Generation: 3, CreationTimestamp: then,
 			DeletionTimestamp: &then, DeletionGracePeriodSeconds: &grace, Finalizers: []string{"example.com/f"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Machine", Name: "m", UID: "m-1"}},
 			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "kubelet", Subresource: "status"}},

@@ -12,6 +12,7 @@ import (
 const (
 	kubeletConf   = "/etc/kubernetes/kubelet.conf"
 	bootstrapConf = "/etc/kubernetes/bootstrap-kubelet.conf"
+	kubeletConfig = "/var/lib/kubelet/config.yaml"
 	clusterCA     = "/etc/kubernetes/pki/ca.crt"
 	manifests     = "/etc/kubernetes/manifests"
 	apiServerPod  = "kube-apiserver.yaml"
@@ -53,6 +54,7 @@ type Disk struct {
 	// Leftovers are the files because of which kubeadm join refuses to run (its FileAvailable checks).
 	Leftovers []string
 
+	Configured    bool // the kubelet's configuration exists, as kubeadm writes it: a kubelet can run here, if it has credentials
 	KubeletConf   bool // kubelet.conf exists, if only as a link to nowhere; says nothing about the certificate it names
 	BootstrapConf bool // bootstrap-kubelet.conf exists, and with it a bootstrap token
 }
@@ -107,7 +109,7 @@ func (h Host) Inspect() (Disk, error) {
 			d.ControlPlane = path
 		}
 	}
-	d.AdminConf, d.KubeletConf = there(adminConf), there(kubeletConf)
+	d.AdminConf, d.KubeletConf, d.Configured = there(adminConf), there(kubeletConf), there(kubeletConfig)
 	files, err := h.files(pki)
 	failed = errors.Join(failed, err)
 	d.ForeignFiles = slices.DeleteFunc(files, func(path string) bool { return path == clusterCA })

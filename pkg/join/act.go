@@ -66,6 +66,8 @@ func (r *run) plainly(a judge.Action) string {
 	switch a.Kind {
 	case judge.RestartKubelet, judge.StartKubelet:
 		return "restart the kubelet, which disturbs no pod: " + a.Message
+	case judge.Bootstrap:
+		return "have the kubelet bootstrap again, in place, which disturbs no pod: " + a.Message
 	case judge.PutBack:
 		return "put the Node back as it was, which disturbs no pod: " + a.Message
 	case judge.Join:
@@ -86,6 +88,14 @@ func (r *run) podsHere() string {
 func (r *run) changeKubelet(ctx context.Context, a judge.Action) error {
 	did, do := "restarting the kubelet", r.w.RestartKubelet
 	switch a.Kind {
+	case judge.Bootstrap:
+		did, do = "having the kubelet bootstrap again", func(ctx context.Context) error {
+			server := r.eyes.proven
+			if r.eyes.creds != nil {
+				server.Server = r.eyes.creds.Server
+			}
+			return r.w.BootstrapAgain(ctx, &server, r.bearer(r.tokens.token))
+		}
 	case judge.StopKubelet:
 		did, do = "stopping the kubelet", r.w.StopKubelet
 	case judge.StartKubelet:
@@ -103,6 +113,9 @@ func (r *run) changeKubelet(ctx context.Context, a judge.Action) error {
 	if err != nil {
 		r.backOff(ctx, judge.Action{Message: did, Err: err})
 		return nil
+	}
+	if a.Kind == judge.Bootstrap {
+		r.tell.report.Counts.Bootstraps++
 	}
 	if a.Kind == judge.RestartKubelet {
 		r.tell.report.Counts.KubeletRestarts++
@@ -167,7 +180,11 @@ func (r *run) leave(ctx context.Context, a judge.Action) {
 		return
 	}
 	err := r.w.StopKubelet(ctx)
-	if err == nil {
+	running, seeErr := r.w.KubeletProcesses()
+	switch err = errors.Join(err, seeErr); {
+	case err == nil && len(running) > 0:
+		err = errors.New("a kubelet runs that is not the service's")
+	case err == nil:
 		err = r.w.SayStopped(ctx, r.eyes.creds)
 	}
 	if err != nil {

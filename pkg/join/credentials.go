@@ -71,6 +71,9 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	if is.State != judge.Loaded {
 		return
 	}
+	if !r.memory.BootstrapAt.IsZero() {
+		r.bootstrapEnded(false, true)
+	}
 	if last := r.w.LastSeen(); before.At.IsZero() && last.Node.Name == is.NodeName {
 		r.memory = r.memory.Inherit(r.policy, sightingOf(last), last.At, time.Now())
 	}
@@ -82,6 +85,14 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	}
 	r.memory.Denial, r.memory.DenialTold = "", ""
 	r.eyes.creds = creds
+}
+
+// bootstrapEnded takes away the token, and puts the old credentials back, or
+// forgets them. While a request is pending the kubelet waits for its approval.
+func (r *run) bootstrapEnded(back, forget bool) {
+	if err := r.w.BootstrapEnded(back, forget); err != nil {
+		r.tell.warn(err.Error())
+	}
 }
 
 // follow keeps a watch on our Node while there are credentials to do so with.
@@ -100,6 +111,7 @@ func (r *run) sweep() {
 		return
 	}
 	r.eyes.swept = true
+	r.bootstrapEnded(false, true)
 	if err := r.w.RemoveBootstrapConf(); err != nil {
 		r.tell.warn(fmt.Sprintf("bootstrap-kubelet.conf, which holds a token, cannot be removed: %v", err))
 	}

@@ -12,7 +12,8 @@
 // nothing. One that was deleted while this run watched is put back as it was, and
 // the kubelet that runs takes it up. One that was gone before, or whose kubelet is
 // silent or stopped, gets its kubelet restarted, for a kubelet registers once in
-// its life and never again.
+// its life and never again. One whose credentials are gone or useless bootstraps
+// again in place, where the cluster has this machine's Node.
 //
 // Without credentials the disks that are mounted late are waited for, and
 // somebody else's kubeadm; then the cluster is discovered: the API server is

@@ -207,10 +207,11 @@ func TestClientCAThatForgetsTheKubeletsIsNoReasonForAReset(t *testing.T) { // A1
 			s.t.Error("the 401 did not make the Node Unknown")
 		}
 	})
-	t.Run("unless its certificate has expired", func(t *testing.T) {
+	t.Run("unless its certificate has expired and its Node is gone", func(t *testing.T) {
 		live(t, nil, func(s *sim, start func() (Report, error)) {
 			s.joined()
 			s.expire()
+			s.deleteNode()
 			r, err := start()
 			wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
 			if r.Counts.PodsAtReset != 2 {
@@ -364,7 +365,7 @@ func TestCredentialsOfAMachineThatMayBeDeadAreKept(t *testing.T) {
 func TestTornCredentialsOfAStoppedKubeletWithPodsAreAPersonsJob(t *testing.T) { // A1
 	live(t, nil, func(s *sim, start func() (Report, error)) {
 		s.joined()
-		s.torn = errTorn
+		s.torn, s.disk.Configured = errTorn, false // there is nothing that a kubelet could run with
 		s.stopKubelet()
 		r, err := start()
 		wanted{reason: Refused}.check(s.t, r, err)

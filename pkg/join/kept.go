@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,4 +101,63 @@ func (m *machine) SayStopped(ctx context.Context, creds *cluster.Credentials) er
 func (m *machine) KubeletHealthy(ctx context.Context) bool {
 	args, err := m.kubeletArgs()
 	return err == nil && m.Host.KubeletHealthy(ctx, args)
+}
+
+// kubeletsOwn are the files with the kubelet's credentials, and the one that it
+// bootstraps with.
+func (m *machine) kubeletsOwn() (own []string, bootstrap string, err error) {
+	args, err := m.kubeletArgs()
+	if err != nil {
+		return nil, "", err
+	}
+	return []string{cmp.Or(args.Kubeconfig, kubeletConf), cmp.Or(args.CertDir, "/var/lib/kubelet/pki") + "/kubelet-client-current.pem"},
+		cmp.Or(args.BootstrapKubeconfig, bootstrapConf), nil
+}
+
+// BootstrapAgain: both files have to go, or a kubelet whose certificate was refused
+// goes on with it, and one with a plain file in place of the link to the current
+// certificate throws each new one away (client-go util/certificate).
+func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credentials, bearer string) error {
+	own, bootstrap, err := m.kubeletsOwn()
+	if err != nil {
+		return err
+	}
+	content, err := cluster.BootstrapConf(server.Server, server.CA, bearer)
+	if err != nil {
+		return err
+	}
+	if err := m.MoveAside(own...); err != nil {
+		return errors.Join(err, m.MoveBack(own...))
+	}
+	m.removeBootstrap, err = m.WriteBootstrapConf(bootstrap, content)
+	if err == nil {
+		err = m.RestartKubelet(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, m.BootstrapEnded(true, false))
+	}
+	return nil
+}
+
+func (m *machine) BootstrapEnded(back, forget bool) error {
+	own, _, err := m.kubeletsOwn()
+	if m.removeBootstrap != nil {
+		err = errors.Join(err, m.removeBootstrap())
+		m.removeBootstrap = nil
+	}
+	switch {
+	case back:
+		return errors.Join(err, m.MoveBack(own...))
+	case forget:
+		return errors.Join(err, m.RemoveAside(own...))
+	}
+	return err
+}
+
+func (m *machine) ApprovesRequests(ctx context.Context) (bool, error) {
+	client := m.cluster.Client()
+	if client == nil {
+		return false, errNoServer
+	}
+	return client.ApprovesRequests(ctx)
 }

@@ -176,7 +176,7 @@ func (r *run) disk() (judge.Disk, error) {
 	if err != nil {
 		return judge.Disk{}, err
 	}
-	found := judge.Disk{ControlPlane: d.ControlPlane, AdminConf: d.AdminConf}
+	found := judge.Disk{ControlPlane: d.ControlPlane, AdminConf: d.AdminConf, Configured: d.Configured}
 	for _, path := range d.Leftovers {
 		switch path {
 		case clusterCA:
@@ -306,11 +306,15 @@ func endOf(e *Error) *judge.Action {
 
 // request is our certificate request, under any of the names.
 func (r *run) request(ctx context.Context, names []string) (judge.Request, error) {
-	found, err := r.w.Request(ctx, names)
-	if err != nil || found == nil {
+	approves, err := r.w.ApprovesRequests(ctx)
+	if err != nil {
 		return judge.Request{}, err
 	}
-	is := judge.Request{Name: found.Name, NodeName: found.NodeName, Pending: found.Pending, Denied: found.Denied, Own: found.Own}
+	found, err := r.w.Request(ctx, names)
+	if err != nil || found == nil {
+		return judge.Request{Approves: approves}, err
+	}
+	is := judge.Request{Approves: approves, Name: found.Name, NodeName: found.NodeName, Pending: found.Pending, Denied: found.Denied, Own: found.Own}
 	if is.NodeName == "" {
 		is.NodeName = names[0]
 	}

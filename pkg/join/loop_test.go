@@ -19,6 +19,7 @@ type wanted struct {
 	reason                             Reason
 	joins, resets, restarts, deletions int
 	back                               int // Nodes put back as they were
+	again                              int // new certificates in place
 }
 
 func (w wanted) check(t *testing.T, r Report, err error) {
@@ -34,6 +35,7 @@ func (w wanted) check(t *testing.T, r Report, err error) {
 	for name, n := range map[string][2]int{
 		"joins": {r.Counts.Joins, w.joins}, "resets": {r.Counts.Resets, w.resets},
 		"kubelet restarts": {r.Counts.KubeletRestarts, w.restarts}, "deletions": {r.Counts.Deletions, w.deletions}, "Nodes put back": {r.Counts.NodesPutBack, w.back},
+		"bootstraps": {r.Counts.Bootstraps, w.again},
 	} {
 		if n[1] >= 0 && n[0] != n[1] {
 			t.Errorf("%d %s, wanted %d", n[0], name, n[1])
@@ -387,9 +389,9 @@ func TestKubeletInACrashLoopIsNoMember(t *testing.T) {
 		s.ready = true
 		s.joined()
 		s.stopKubelet()
-		s.running, s.unit.Failing, s.creds = true, true, nil
+		s.running, s.unit.Failing, s.creds, s.mended = true, true, nil, true
 		r, err := start()
-		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
+		wanted{reason: Recovered, again: 1}.check(t, r, err)
 	})
 }
 

@@ -56,7 +56,9 @@ type machine struct {
 	}
 
 	began time.Time
-	kept  kept
+
+	removeBootstrap func() error // what a kubelet bootstraps with; nil: it does not
+	kept            kept
 
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
 	creds   *cluster.Credentials // that kubelet speaks with
@@ -276,6 +278,8 @@ func (m *machine) Probe(ctx context.Context, token, bearer string) cluster.Probe
 	return m.cluster.Probe(ctx, token, bearer)
 }
 
+var errNoServer = errors.New("no API server is proven just now")
+
 // Request asks with the token; Probe has proven the server before.
 func (m *machine) Request(ctx context.Context, nodeNames []string) (*cluster.Request, error) {
 	key, err := m.BootstrapKey()
@@ -284,7 +288,7 @@ func (m *machine) Request(ctx context.Context, nodeNames []string) (*cluster.Req
 	}
 	client := m.cluster.Client()
 	if client == nil {
-		return nil, errors.New("no API server is proven just now")
+		return nil, errNoServer
 	}
 	return client.Requests(ctx, nodeNames, key)
 }

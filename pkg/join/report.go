@@ -105,6 +105,7 @@ type Counts struct {
 	Joins           int `json:"joins"`  // kubeadm join started
 	Resets          int `json:"resets"` // kubeadm reset started
 	KubeletRestarts int `json:"kubeletRestarts"`
+	Bootstraps      int `json:"bootstraps"`   // the kubelet got another certificate, in place
 	NodesPutBack    int `json:"nodesPutBack"` // as they were, without a kubelet restart
 	Deletions       int `json:"deletions"`    // Nodes of ours that were deleted, by UID
 	PodsAtReset     int `json:"podsAtReset"`  // that lived here when kubeadm reset was started

@@ -127,6 +127,9 @@ func (r *run) run(ctx context.Context) (Report, error) {
 			r.tell.warn(fmt.Sprintf("the kubelet was stopped and cannot be started again: %v", startErr))
 		}
 	}
+	if !r.memory.BootstrapAt.IsZero() {
+		r.bootstrapEnded(r.facts.Request.Known() && !r.facts.Request.Value.Pending, false)
+	}
 	report, err := r.conclude(ctx, held, err)
 	if r.touched() {
 		// it holds a token; a join that was killed may have left it
@@ -294,6 +297,9 @@ func (r *run) credentialsNode() string {
 func (r *run) backOff(ctx context.Context, failure judge.Action) {
 	err := r.failure(failure)
 	r.facts.Join = judge.Joining{}
+	if !r.memory.BootstrapAt.IsZero() {
+		r.bootstrapEnded(true, false)
+	}
 	r.tell.end(err)
 	r.tell.failed(err)
 	r.tell.report.LogTail.Kubelet = r.w.KubeletLog(ctx)

@@ -215,16 +215,18 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 	c := r.Counts
 	late := took >= sc.timeout
 	fits := map[Reason]bool{
-		AlreadyJoined: c.Joins+c.KubeletRestarts+c.Deletions == 0,
-		Joined:        c.Joins > 0 && c.KubeletRestarts+c.Deletions == 0,
-		Recovered:     c.KubeletRestarts+c.Deletions > 0,
+		AlreadyJoined: c.Joins+c.KubeletRestarts+c.Deletions+c.Bootstraps == 0,
+		Joined:        c.Joins > 0 && c.KubeletRestarts+c.Deletions+c.Bootstraps == 0,
+		Recovered:     c.KubeletRestarts+c.Deletions+c.Bootstraps > 0,
 		Interrupted:   !s.interrupted.IsZero(),
 		Unreachable:   late,
 		JoinFailed:    late,
 		TokenRejected: s.rejects,
 		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second), // a request may be on its way
 		HostUnfit:     s.unfit,
-		Refused:       sc.reset == ResetNever || s.refusable,
+
+		KeepsBeingDeleted: s.marked,
+		Refused:           sc.reset == ResetNever || s.refusable,
 	}
 	promise(fits[r.Reason], "the reason is %s: %s", r.Reason, r.Message)
 }

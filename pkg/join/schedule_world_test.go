@@ -147,7 +147,7 @@ var faults = map[string]func(*sim){
 
 func (s *sim) mark() {
 	if s.node != nil {
-		s.node.Mark = "taint karpenter.sh/disrupted"
+		s.node.Mark, s.marked = "taint karpenter.sh/disrupted", true
 	}
 }
 
@@ -179,6 +179,8 @@ func (s *sim) unsureJoin(ctx context.Context) error {
 func (s *sim) approve() {
 	switch {
 	case s.request == nil || !s.request.Pending:
+	case s.running && s.request.Own && s.creds == nil && s.kubeadms == 0 && s.disk.Configured:
+		s.certified()
 	case s.running && s.request.Own && s.creds == nil: // the kubelet fetches the certificate
 		s.kubeletJoins()
 	default:

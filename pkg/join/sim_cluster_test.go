@@ -43,18 +43,19 @@ type simCluster struct {
 	watchers []chan struct{}
 	judge    func(n cluster.Node) (other bool) // its Node's machineID is another one's
 
-	stranger      bool             // another cluster answers at the endpoint
-	hideFromToken bool             // asked with the token, there is no Node of our name
-	leaseless     bool             // the Lease of the Node cannot be had
-	unwritable    bool             // a policy refuses what a kubelet's credentials create, but for its own
-	unwell        bool             // the kubelet says so itself
-	slowPutBack   func()           // what happens before a creation arrives
-	ungiven       []string         // what a Node that is put back cannot be given
-	unheard       bool             // the answer to a creation gets lost
-	aloofKubelet  bool             // the kubelet that runs does not take up a Node that it has not made
-	predecessor   cluster.Sighting // what a run that was killed has left
-	putBack       time.Time        // our Node was, last
-	putBacks      []time.Time
+	stranger       bool             // another cluster answers at the endpoint
+	hideFromToken  bool             // asked with the token, there is no Node of our name
+	leaseless      bool             // the Lease of the Node cannot be had
+	unwritable     bool             // a policy refuses what a kubelet's credentials create, but for its own
+	asksForNothing bool             // a kubelet that bootstraps does not get to it
+	unwell         bool             // the kubelet says so itself
+	slowPutBack    func()           // what happens before a creation arrives
+	ungiven        []string         // what a Node that is put back cannot be given
+	unheard        bool             // the answer to a creation gets lost
+	aloofKubelet   bool             // the kubelet that runs does not take up a Node that it has not made
+	predecessor    cluster.Sighting // what a run that was killed has left
+	putBack        time.Time        // our Node was, last
+	putBacks       []time.Time
 
 	alive   bool       // kubelets report, and the controllers see it
 	rival   *neighbour // another machine whose kubelet runs

@@ -3,6 +3,7 @@ package join
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -47,7 +48,7 @@ func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) e
 		case s.verdict.Err != nil || !s.takes(token):
 			err = failure(errors.New("the API server does not take the token"))
 		case s.manual:
-			s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+			s.disk = host.Disk{KubeletConf: true, Configured: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
 			s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
 			s.called = s.name()
 			s.startKubelet()
@@ -75,11 +76,85 @@ func (s *sim) kubeletJoins() {
 	if s.node != nil && s.node.Name != s.kubeletName() { // an original's: one sim shows one Node
 		s.node = nil
 	}
-	s.disk.KubeletConf = true
+	s.disk.KubeletConf, s.disk.Configured = true, true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds, s.torn = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName()}, nil
 	s.request, s.unit.Failing, s.homemade = nil, false, s.kubeadms > 0
 	s.startKubelet()
+}
+
+// BootstrapAgain: the kubelet starts without credentials, and asks for some.
+func (s *sim) BootstrapAgain(ctx context.Context, _ *cluster.Credentials, token string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.do("bootstrap again")
+	s.mayBootstrap(ctx)
+	if s.hangs["restart"] {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return context.Cause(ctx)
+	}
+	if s.restart != nil {
+		return s.restart
+	}
+	s.aside, s.asideTorn = s.creds, s.torn
+	s.creds, s.torn, s.disk.BootstrapConf = nil, nil, true
+	if !s.asksForNothing {
+		s.request = &cluster.Request{Name: fmt.Sprintf("csr-%d", s.life), Pending: true, Own: true}
+	}
+	if s.running {
+		s.end(false)
+	}
+	s.startKubelet()
+	s.begun = s.born
+	life := s.life
+	s.after(500*time.Millisecond, func() { s.bootstrapped(life, token) })
+	return nil
+}
+
+func (s *sim) bootstrapped(life int, token string) {
+	switch {
+	case s.life != life || !s.running || s.creds != nil || s.request == nil:
+	case s.down || s.frozen || !s.takes(token) || s.verdict.Err != nil:
+		s.after(5*time.Second, func() { s.bootstrapped(life, token) })
+	case !s.manual:
+		s.certified()
+	}
+}
+
+// certified: the kubelet that waits for its first certificate has got it.
+func (s *sim) certified() {
+	s.request = nil
+	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName(), NotAfter: time.Now().Add(time.Hour)}
+	s.held = s.creds
+	life := s.life
+	s.after(100*time.Millisecond, func() { s.register(life) })
+}
+
+func (s *sim) BootstrapEnded(back, forget bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if back && s.aside != nil && s.creds == nil {
+		s.creds, s.torn = s.aside, s.asideTorn
+	}
+	if back || forget {
+		s.aside, s.asideTorn = nil, nil
+	}
+	s.disk.BootstrapConf = false
+	return nil
+}
+
+func (s *sim) ApprovesRequests(ctx context.Context) (bool, error) {
+	if err := s.reach(ctx); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return false, errors.New("connection refused")
+	}
+	return !s.manual, nil
 }
 
 // Reset takes a second to stop the kubelet, and one more to empty the disk.

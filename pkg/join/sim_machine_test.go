@@ -38,6 +38,8 @@ type sim struct {
 	disk      host.Disk
 	creds     *cluster.Credentials // in the kubelet's files
 	homemade  bool                 // they came of nodejoin's own join
+	aside     *cluster.Credentials // where they were moved for others,
+	asideTorn error                // and what was wrong with them
 	torn      error                // why they do not load, though they are there
 	unit      host.Unit
 	running   bool                 // the kubelet's process
@@ -122,7 +124,7 @@ func (s *sim) fatal() string {
 func (s *sim) joined() {
 	s.called = ""
 	s.called = s.kubeletName()
-	s.disk.KubeletConf = true
+	s.disk.KubeletConf, s.disk.Configured = true, true
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: s.kubeletName(), NotAfter: time.Now().Add(time.Hour)}
 	s.running, s.born, s.held, s.dying = true, time.Now(), s.creds, false

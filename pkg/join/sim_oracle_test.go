@@ -32,6 +32,7 @@ type simOracle struct {
 	levelUID     string
 	refusable    bool // there was something to refuse
 	unfit        bool // there was something for a person to mend
+	marked       bool // a Node was, by its owner
 	rejects      bool // a token was not taken
 	twin         blinking
 	heard        time.Time // another machine's kubelet, for once
@@ -278,6 +279,21 @@ func (s *sim) mayTouch(ctx context.Context, what string) {
 	}
 	if lasted(s.company) > unseen {
 		s.breaks(what + " beside somebody else's kubeadm")
+	}
+}
+
+// mayBootstrap: the kubelet could not use what it has, nobody reports for its Node, and it is this cluster's.
+func (s *sim) mayBootstrap(ctx context.Context) {
+	s.mayTouch(ctx, "bootstrapping again")
+	switch {
+	case s.lives() && s.held != nil:
+		s.breaks("bootstrapping a living member again")
+	case s.running && s.stray && lasted(s.born) > unseen:
+		s.breaks("a second kubelet beside one that runs")
+	case s.usable() && !s.elsewhere():
+		s.breaks("bootstrapping a kubelet again that has good credentials")
+	case s.node == nil || s.node.MachineID != simID.MachineID:
+		s.breaks("bootstrapping without a Node of this machine")
 	}
 }
 

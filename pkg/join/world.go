@@ -51,6 +51,14 @@ type world interface {
 	Reset(context.Context) error
 	RemoveBootstrapConf() error
 
+	// BootstrapAgain has the kubelet ask the server for a certificate with the
+	// bearer token; its credentials are moved aside. BootstrapEnded takes the token
+	// away, and puts them back, or forgets them, or leaves them where they are.
+	BootstrapAgain(ctx context.Context, server *cluster.Credentials, bearer string) error
+	BootstrapEnded(back, forget bool) error
+	// ApprovesRequests: of those who have our token.
+	ApprovesRequests(context.Context) (bool, error)
+
 	Token(context.Context) (string, error)
 	Probe(ctx context.Context, token, bearer string) cluster.Probe
 	Request(ctx context.Context, nodeNames []string) (*cluster.Request, error)

@@ -9,6 +9,7 @@ type Kind int
 const (
 	Wait           Kind = iota // for news, while Ask is asked
 	PutBack                    // our deleted Node, as it was
+	Bootstrap                  // the kubelet gets another certificate, in place
 	RestartKubelet             // a kubelet registers once in its life
 	StopKubelet                // so that what is found out before a reset stays so
 	StartKubelet               // for the reset that it was stopped for is not due any more

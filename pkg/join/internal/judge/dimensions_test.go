@@ -89,6 +89,7 @@ var dimensions = [axes][]value{
 		onDisk("clean", Disk{}),
 		onDisk("admin.conf", Disk{AdminConf: true}),
 		onDisk("leftovers", Disk{Leftovers: kubeletConf}),
+		onDisk("configured", Disk{Leftovers: kubeletConf, Configured: true}),
 		onDisk("leftovers and admin.conf", Disk{Leftovers: kubeletConf, AdminConf: true}),
 		onDisk("leftovers and losses", Disk{Leftovers: kubeletConf, Losses: []string{"static.yaml"}}),
 		onDisk("the cluster's own CA", Disk{CAFile: "ca.crt", CA: clusterPins}),
@@ -170,6 +171,7 @@ var dimensions = [axes][]value{
 	byRequest: {
 		notKnown(func(r *row) { r.asked(Request{}, errSeen, 0) }),
 		request("none", Request{}, 0),
+		request("none, and they are approved", Request{Approves: true}, 0),
 		request("pending", Request{Name: "csr-1", NodeName: "self", Pending: true, Own: true}, 0),
 		request("pending with the key in memory", Request{Name: "csr-1", NodeName: "self", Pending: true}, 0),
 		val("denied", func(r *row) { r.asked(Request{Name: "csr-1", Denied: true, Denial: "no"}, nil, 0); r.m.Denial = "no" }),
@@ -188,6 +190,7 @@ var dimensions = [axes][]value{
 		val("absent", func(r *row) { r.f.Second.Value = Sighting{Answer: Absent} }),
 		val("ours", func(r *row) { r.f.Second.Value = Sighting{Answer: Present, Node: ourNode} }),
 		val("dead", func(r *row) { r.f.Second.Value = Sighting{Answer: Present, Node: with(ourNode, "Unknown")} }),
+		val("another's, dead", func(r *row) { r.f.Second.Value = Sighting{Answer: Present, Node: with(otherNode, "Unknown")} }),
 	},
 	byLease: {
 		notKnown(func(r *row) { r.f.Lease.Value, r.f.Lease.Err, r.m.Renewed = time.Time{}, errSeen, time.Time{} }),
@@ -245,9 +248,9 @@ var dimensions = [axes][]value{
 		val("2 h, with a certificate for 1 s", func(r *row) { r.m.JoinedAt, r.m.Newborn, r.m.Joins = ago(2*time.Hour), ago(time.Second), 1 }),
 	},
 	byTaken: {
-		val("not", func(r *row) { r.m.takenSince = time.Time{} }),
-		val("89 s", func(r *row) { r.m.takenSince = ago(89 * time.Second) }),
-		val("91 s", func(r *row) { r.m.takenSince = ago(91 * time.Second) }),
+		val("not", func(r *row) { r.m.takenSince, r.m.silentSince = time.Time{}, time.Time{} }),
+		val("89 s, silent for 14 s", func(r *row) { r.m.takenSince, r.m.silentSince = ago(89*time.Second), ago(silentPatience-time.Second) }),
+		val("91 s, silent for 16 s", func(r *row) { r.m.takenSince, r.m.silentSince = ago(91*time.Second), ago(silentPatience+time.Second) }),
 	},
 	byDoubt: {
 		val("none", func(r *row) { r.m.GoneSpent, r.m.CloneDoubted = false, false }),
@@ -270,6 +273,8 @@ var dimensions = [axes][]value{
 		returns("tried", true, "uid-0", time.Second, 0, ""),
 		returns("put back 29 s ago", true, "uid-0", time.Second, takeupPatience-time.Second, ""),
 		returns("put back 30 s ago", true, "uid-0", time.Second, takeupPatience, ""),
+		bootstraps("bootstraps for 59 s", bootstrapPatience-time.Second),
+		bootstraps("bootstraps for 60 s", bootstrapPatience),
 		returns("marked", true, "", time.Second, 0, "taint karpenter.sh/disrupted"),
 	},
 	byUntaken: {
@@ -284,9 +289,18 @@ var dimensions = [axes][]value{
 func returns(name string, restore bool, tried string, seen, since time.Duration, mark string) value {
 	return val(name, func(r *row) {
 		r.p.Restore, r.m.Deleted[0], r.m.PutBackUID, r.m.Mark = restore, "uid-0", tried, mark
-		r.m.OwnSeen, r.m.DeletedAt, r.m.PutBackAt = ago(seen), ago(seen/2), time.Time{}
+		r.m.OwnSeen, r.m.DeletedAt, r.m.PutBackAt, r.m.BootstrapAt = ago(seen), ago(seen/2), time.Time{}, time.Time{}
 		if since > 0 {
 			r.m.PutBackAt = ago(since)
 		}
+	})
+}
+
+// bootstraps: a kubelet without credentials does so since.
+func bootstraps(name string, since time.Duration) value {
+	none := returns(name, false, "", time.Second, 0, "")
+	return val(name, func(r *row) {
+		none.set(r)
+		r.m.BootstrapAt = ago(since)
 	})
 }

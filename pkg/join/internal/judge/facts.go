@@ -139,6 +139,7 @@ type Disk struct {
 	Bootstrap    string   // bootstrap-kubelet.conf, if it is there
 	CA           []string // public-key pins of pki/ca.crt; empty: it is not there, or no certificate
 	CAFile       string   // pki/ca.crt, if it is there and hinders kubeadm join
+	Configured   bool     // a kubelet's configuration is here, as kubeadm writes it
 	Losses       []string // this machine's own files that kubeadm reset would delete
 }
 
@@ -264,6 +265,7 @@ type Request struct {
 	Pending, Denied bool
 	Own             bool   // made with the key that the kubelet has now
 	Denial          string // the sentence about the newest denied one
+	Approves        bool   // the cluster approves what our token asks for
 }
 
 // Joining is a kubeadm join of this run.

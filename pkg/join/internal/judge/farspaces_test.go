@@ -11,7 +11,7 @@ import (
 // understood, so that the token is all that sees the Node.
 func understoodWithToken() (found []*space) {
 	for _, s := range nodeSpaces {
-		if s.name == putBackSpace { // it takes the kubelet's own credentials
+		if s.name == putBackSpace || s.name == expiredSpace {
 			continue
 		}
 		of := maps.Clone(s.of)
@@ -75,14 +75,14 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 	if n == resetRow {
 		bare[byStopped], bare[byMachine] = each(byStopped), each(byMachine) // credentials that went meanwhile were in its memory
 		ground[byKubelet] = kubeletsInTheWay
-		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "the cluster's own CA", "another CA", "a bootstrap file"), same(byDisk, "admin.conf", "leftovers and admin.conf"),
+		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "configured", "the cluster's own CA", "another CA", "a bootstrap file"), same(byDisk, "admin.conf", "leftovers and admin.conf"),
 			each(byDisk, "leftovers and losses"))
 	}
 	ground[bySight] = join(each(bySight, "404"), same(bySight, "401"), each(bySight, "the image's"), each(bySight, "the image's, alive"),
 		same(bySight, "the image's, dead", "of one kernel with ours"))
 	ground[byStopped] = each(byStopped)
 	ground[bySince], ground[byRestart], ground[byHeard] = led(bySince, "2 h"), led(byRestart, "5 min"), led(byHeard, "throughout")
-	ground[byTaken], ground[byDoubt], ground[byDeletions] = led(byTaken, "91 s"), led(byDoubt, "none"), led(byDeletions, "none")
+	ground[byTaken], ground[byDoubt], ground[byDeletions] = led(byTaken, "91 s, silent for 16 s"), led(byDoubt, "none"), led(byDeletions, "none")
 	renamed := maps.Clone(ground)
 	renamed[byName] = each(byName, "another, asked for")
 	renamed[bySight] = join(each(bySight, "another's", "another's, alive", "another's, dead", "without a boot ID"), same(bySight, "of an earlier boot", "of an earlier boot, dead"))
@@ -128,6 +128,8 @@ var farSpaces = func() (found []*space) {
 			byFailed: each(byFailed), byFresh: agesOf(Token, Programs), byDisk: led(byDisk, "clean")}),
 		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
 			byFresh: agesOf(Certificate)})[1:2],
+		far("lost credentials", "the kubelet may bootstrap again", lostCredentialsRow, map[axis][][]int{byDisk: each(byDisk, "configured"), byKubelet: each(byKubelet), byRequest: told, byTaken: each(byTaken),
+			byMachine: alone, byReturn: join([][]int{but(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")}, each(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")), byCluster: provens, byFresh: coarse(append(here, Token, Certificate)...)})[1:2],
 		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
 			byCluster: provens, bySight: tokenSights, byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
 		})[1:2],
@@ -153,6 +155,6 @@ var (
 		each(bySight, "without a boot ID"), [][]int{but(bySight, append(alive, "without a boot ID", "silence", "not heard", "403", "401", "404")...)})
 	kubeletsToReset = join(same(byKubelet, "failed", "doomed"), each(byKubelet, "stopped", "starting", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs astray"), same(byKubelet, "runs for an hour", "runs and is healthy"),
 		each(byKubelet, "runs for 59 s", "runs under another name"), each(byKubelet, "swap is on", "cannot register"))
-	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
+	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "doomed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
 		same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop"))
 )

@@ -27,7 +27,7 @@ func (v *view) gone() Action {
 	case v.f.Join.Running, !v.m.Lost && v.m.lasting(v.m.Newborn, v.now) < registerPatience:
 		return still
 	case v.mayPutBack():
-		return v.bringBack(PutBack, why, v.m.Since)
+		return v.bringBack(PutBack, why, v.m.Since, OwnNode)
 	case v.restartWanted(v.m.Since):
 		if v.m.Lost && v.now.Sub(v.m.OwnSeen) > podPatience {
 			why += ", and the pods of it are deleted by now"
@@ -81,22 +81,25 @@ func (v *view) takingUp() (Action, bool) {
 }
 
 func (v *view) restart(why string, wanted time.Time) Action {
-	return v.bringBack(RestartKubelet, why, wanted)
+	return v.bringBack(RestartKubelet, why, wanted, v.eyes())
 }
 
 // bringBack is at once the first time, and after a back-off from when it is wanted
-// the next.
-func (v *view) bringBack(how Kind, why string, wanted time.Time) Action {
+// the next. What was seen of others is what it rests on beside this machine.
+func (v *view) bringBack(how Kind, why string, wanted time.Time, seen Topic) Action {
 	if a, backs := v.backOff(); backs {
 		return a
 	}
 	if a, alone := v.company(); alone {
 		return a
 	}
+	if v.unasked(Unit) != 0 {
+		return v.ask(Unit, Verify)
+	}
 	if a, unfit := v.unit(); unfit {
 		return a
 	}
-	if k := v.f.Kubelet.Value; k.Stray && how == RestartKubelet {
+	if k := v.f.Kubelet.Value; k.Stray && how != PutBack {
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the kubelet that runs (process %d) is not the service's", why, k.PID),
 			"a restart of the service would start a second one: see who has started it", nil).asking(v, Unit, ProbeSilent)
 	}
@@ -109,7 +112,7 @@ func (v *view) bringBack(how Kind, why string, wanted time.Time) Action {
 		a.Until = due
 		return a
 	}
-	needed := Files | Company | Kubeconfig | Unit | v.eyes()
+	needed := local | seen
 	if old := v.stale(needed); old != 0 {
 		return v.ask(old, Verify)
 	}

@@ -42,6 +42,12 @@ func (p Policy) Ours(n Node) bool {
 	return p.BootID != "" && n.BootID == p.BootID && (n.MachineID == "" || p.MachineID == "" || sameID(n.MachineID, p.MachineID))
 }
 
+// ofMachine reports whether a Node is this machine's, of whichever boot: an empty
+// value matches nothing, but for a firmware without a UUID.
+func (p Policy) ofMachine(n Node) bool {
+	return p.MachineID != "" && sameID(n.MachineID, p.MachineID) && (p.SystemUUID == "" || n.SystemUUID == "" || sameID(n.SystemUUID, p.SystemUUID))
+}
+
 // another reports whether a Node is another machine's for sure. The firmware's
 // UUID tells machines apart, and the machine ID where there is none or where
 // both run under one kernel.

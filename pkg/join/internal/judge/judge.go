@@ -21,6 +21,7 @@ var rows = []func(*view) (Action, bool){
 	(*view).cluster,
 	(*view).notUnderstood,
 	(*view).request,
+	(*view).lostCredentials,
 	(*view).runningKubelet,
 	(*view).nodeOfOurName,
 	(*view).reset,
@@ -158,7 +159,7 @@ func (v *view) credentials() (Action, bool) {
 	case c.Value.State != Loaded || v.p.Reset == ResetAlways:
 		return pass()
 	case c.Value.OtherCA != "":
-		return otherCluster(c.Value.OtherCA)
+		return v.otherCA()
 	case !v.p.AsksEndpoint:
 		return pass()
 	case v.unasked(Endpoint) != 0:
@@ -273,7 +274,8 @@ func (v *view) unit() (Action, bool) {
 		return end(HostUnfit, `the service "kubelet" is masked`, "run `systemctl unmask kubelet`", nil)
 	case k.Value.RefusesSwap && v.state() == Loaded && v.m.Is != Member:
 		return SwapRefused(nil), true
-	case v.m.Doomed && v.state() >= NotUnderstood: // a kubelet without credentials may have no configuration yet
+	// a kubelet without credentials may have no configuration yet, and one whose certificate has expired has nothing to start with
+	case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused:
 		return end(HostUnfit, "the kubelet does not start, each time with the same words: "+k.Value.Fatal,
 			"mend that where it comes from (/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml), and run nodejoin again: no pod was disturbed", nil)
 	}

@@ -63,6 +63,7 @@ type Memory struct {
 	Joins, Restarts int
 	PutBackUID      string    // of the deleted Node that was put back last, well or not,
 	PutBackAt       time.Time // and when; zero once the kubelet has taken it up, or was restarted for it
+	BootstrapAt     time.Time // the kubelet bootstraps again since; zero once it has its certificate, or that has failed
 	GoneSpent       bool      // a reset because the Node stayed away has been done
 	CloneDoubted    bool      // nobody but our kubelet reported for a Node that seemed another machine's
 	ForcedDone      bool      // so has the one of --reset=always
@@ -72,6 +73,7 @@ type Memory struct {
 
 	// the cluster, as the token sees it
 	answersSince time.Time
+	silentSince  time.Time // nobody reports for this machine's Node
 	servesSince  time.Time
 	refusedSince time.Time // the token is
 	badSignSince time.Time
@@ -99,6 +101,10 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 	case Renewal:
 		if f.Lease.Known() && m.Renewed.IsZero() {
 			m.Renewed = f.Lease.Value
+		}
+	case Kubeconfig:
+		if f.Credentials.Value.State == Loaded && f.Credentials.Acts == m.Acts {
+			m.BootstrapAt = time.Time{}
 		}
 	case Takeup:
 		if f.Untaken.Known() && f.Untaken.Value == "" && f.Untaken.Acts == m.Acts {
@@ -264,6 +270,12 @@ func (m Memory) takeCluster(p Policy, f *Facts) Memory {
 	if c.Verdict == Proven {
 		m.Answered = true
 	}
+	switch silent := c.Verdict == Proven && c.Node.Answer == Present && p.ofMachine(c.Node.Node) && c.Node.Node.Ready == "Unknown"; {
+	case !silent:
+		m.silentSince = time.Time{}
+	case m.silentSince.IsZero():
+		m.silentSince = at
+	}
 	if c.Verdict == Proven && c.Node.Answer == Present && !p.Ours(c.Node.Node) {
 		m.Twin = m.Twin.take(c.Node.Node, at)
 	} else {
@@ -303,12 +315,15 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 	case PutBack:
 		m.PutBackUID, m.PutBackAt = m.Deleted[0], now
 		return m // the kubelet is as it was
-	case RestartKubelet, StartKubelet:
+	case RestartKubelet, StartKubelet, Bootstrap:
 		if failed {
 			return m
 		}
-		if a.Kind == RestartKubelet {
+		if a.Kind != StartKubelet {
 			m.Restarts++
+		}
+		if a.Kind == Bootstrap {
+			m.BootstrapAt = now
 		}
 		m.CloneDoubted = m.CloneDoubted || a.Kind == StartKubelet && m.Is == Foreign
 		m.PutBackAt = time.Time{}
@@ -364,7 +379,7 @@ func (m Memory) JoinEnded(now time.Time) Memory {
 
 // Failed notes that an attempt failed, and until when the next one waits.
 func (m Memory) Failed(now, until time.Time) Memory {
-	m.FailedAt, m.BackOffUntil, m.DenialTold = now, until, m.Denial
+	m.FailedAt, m.BackOffUntil, m.DenialTold, m.BootstrapAt = now, until, m.Denial, time.Time{}
 	return m
 }
 

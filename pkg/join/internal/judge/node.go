@@ -307,6 +307,11 @@ func (v *view) refused() Action {
 	if v.now.Sub(v.m.Since) > RefusedPatience && !v.expired() {
 		hint += ": does the API server's --client-ca-file still hold the CA that signed it?"
 	}
+	if v.state() == Loaded && v.expired() && !v.f.Join.Running {
+		if a, decided := v.uselessCredentials(fmt.Sprintf("%s refuses the kubelet's credentials (401), which have expired", v.server())); decided {
+			return a
+		}
+	}
 	a := v.wait(Verify, JoinFailed, v.server()+" refuses the kubelet's credentials (401)", hint, v.sight().Err)
 	cluster := v.f.Cluster
 	switch {

@@ -23,6 +23,7 @@ var properties = []property{
 	{"a healthy member is not touched", sparesMember},
 	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
 	{"what its owner wants gone is not brought back", obeysOwner},
+	{"a kubelet bootstraps again in its own cluster only, where nobody reports for its Node", bootstrapsOwn},
 	{"success is a member, seen just now", observesSuccess},
 	{"the token goes to a proven server only", keepsToken},
 	{"no join into a live Node or with credentials", joinsAlone},
@@ -92,7 +93,7 @@ func coherent(_ *row, a Action) bool {
 		return a.Ask == 0 && a.Reason != "" && (a.Message != "" || a.Err != nil) && (a.Because != 0) == (a.Reason == Held)
 	case Reset, StopKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground != None
-	case RestartKubelet, Join, PutBack:
+	case RestartKubelet, Join, PutBack, Bootstrap:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground == None
 	case StartKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != ""
@@ -112,6 +113,10 @@ func restsOnFreshFacts(r *row, a Action) bool {
 		needed = here | TokensNode
 	case a.Kind == RestartKubelet, a.Kind == PutBack:
 		needed = here | OwnNode
+	case a.Kind == Bootstrap && r.f.Credentials.Value.State == Loaded:
+		needed = here | Token | TokensNode
+	case a.Kind == Bootstrap:
+		needed = here | Token | Certificate
 	case a.Kind == Join, a.Ground == Asked:
 		needed = here | Token
 	case a.Kind != Reset && a.Kind != StopKubelet:
@@ -202,7 +207,7 @@ func sparesMember(r *row, a Action) bool {
 	switch a.Kind {
 	case Reset, StopKubelet, Join:
 		return false
-	case PutBack:
+	case PutBack, Bootstrap:
 		return false
 	case RestartKubelet:
 		return !r.kubeletRuns() || !r.reports() || r.takingUp() && r.f.Untaken.Known()
@@ -219,6 +224,20 @@ func putsBackWhatWasSeen(r *row, a Action) bool {
 	}
 	return r.p.Restore && r.m.Lost && r.f.Node.Value.Answer == Absent && now.Sub(r.m.OwnSeen) <= podPatience && r.m.PutBackUID != r.m.Deleted[0] &&
 		r.kubeletRuns() && !r.f.Join.Running && (!a.Ready || r.f.Kubelet.Value.Healthy)
+}
+
+func bootstrapsOwn(r *row, a Action) bool {
+	if a.Kind != Bootstrap {
+		return true
+	}
+	c, s := r.f.Credentials.Value, r.f.Cluster.Value.Node
+	if c.State == Loaded {
+		s = r.f.Second.Value
+	}
+	n, expired := s.Node, now.Add(r.f.Cluster.Value.Ahead).After(c.NotAfter)
+	useless := c.State == NotThere || c.State == Unusable || c.State == Loaded && (r.m.Is == Refused && expired || r.f.Node.Value.Answer == Silent && c.OtherCA != "")
+	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() &&
+		r.f.Disk.Value.Configured && (!r.kubeletRuns() || c.State == Loaded || r.f.Request.Value.Approves && !r.m.silentSince.IsZero())
 }
 
 func obeysOwner(r *row, a Action) bool {

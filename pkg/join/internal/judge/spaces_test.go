@@ -56,6 +56,7 @@ const (
 	clusterRow
 	notUnderstoodRow
 	requestRow
+	lostCredentialsRow
 	runningKubeletRow
 	nodeOfOurNameRow
 	resetRow
@@ -197,8 +198,8 @@ var (
 		}
 		return values
 	}()
-	disks = [][]int{{2, 3}, {4, 5, 6}, {7}, {8}, {9}}
-	told  = join(each(byRequest, "not known", "none", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
+	disks = join(same(byDisk, "clean", "admin.conf"), same(byDisk, "leftovers", "leftovers and admin.conf", "leftovers and losses"), each(byDisk, "the cluster's own CA", "another CA", "a bootstrap file"), each(byDisk, "configured"))
+	told  = join(each(byRequest, "not known", "none", "none, and they are approved", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
 		same(byRequest, "denied, told", "issued 16 s ago", "issued for an earlier key"))
 )
 
@@ -221,7 +222,15 @@ var spaces = slices.Concat(firstSpaces, nodeSpaces, understoodWithToken(), farSp
 var firstSpaces = []*space{
 	{"the disk", "nothing else is looked at before it", map[axis][][]int{byDisk: each(byDisk), byFresh: agesOf(Files)}, decidedBy(controlPlaneRow)},
 	{"credentials", "they are read before anything is asked of anybody but their server",
-		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)}, decidedBy(credentialsRow)},
+		map[axis][][]int{byCreds: each(byCreds), byReset: each(byReset), byEndpoint: each(byEndpoint), byFresh: agesOf(Kubeconfig)},
+		func(r *judged) bool { return decidedBy(credentialsRow)(r) && !r.ofOtherCA() }},
+	{"credentials of another CA", "another cluster's, or those of ours as it was", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
+		bySight: join(each(bySight, "not heard", "silence"), [][]int{but(bySight, "not heard", "silence")}), byCluster: each(byCluster), byNext: each(byNext), byFresh: agesOf(OwnNode, Token)},
+		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && !r.unseen() }},
+	{"credentials of another CA that the cluster has given up", "the kubelet may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
+		bySight: each(bySight, "silence"), byCluster: [][]int{append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, bySecond: each(bySecond), byDisk: join(each(byDisk, "configured"), [][]int{but(byDisk, "configured", "not known", "control plane")}),
+		byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
+		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && r.unseen() }},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
 		func(r *judged) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
 	{"a kubelet stopped in vain", "it is started whatever its Node is", map[axis][][]int{byCreds: loadedAs, byStopped: each(byStopped), byFailed: each(byFailed),
@@ -235,7 +244,11 @@ var firstSpaces = []*space{
 		}},
 }
 
-const putBackSpace = "a Node that may be put back"
+// What only the kubelet's own credentials can see.
+const (
+	putBackSpace = "a Node that may be put back"
+	expiredSpace = "401 to a kubelet whose certificate has expired"
+)
 
 // nodeSpaces end with the Node, whoever sees it.
 var nodeSpaces = []*space{
@@ -250,7 +263,7 @@ var nodeSpaces = []*space{
 	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
 		bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized"), byKubelet: each(byKubelet), byRestart: each(byRestart), byHold: each(byHold),
 		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *judged) bool {
-		return condition(r) && !r.waitsForTakeup() && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running)
+		return condition(r) && !r.waitsForTakeup() && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running || r.asksAgain())
 	}},
 	{"a Node that was put back", "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
 		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: same(bySince), byRestart: same(byRestart), byHeard: same(byHeard),
@@ -259,7 +272,7 @@ var nodeSpaces = []*space{
 		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
 			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: {valuesOf(bySince, nil)}, byHold: each(byHold),
 				byJoin: {but(byJoin, "runs")}}), func(r *judged) bool {
-			return condition(r) && !r.waitsForTakeup() && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
+			return condition(r) && !r.waitsForTakeup() && !r.asksAgain() && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
 		}},
 	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
 		bySight: each(bySight, "404", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
@@ -281,7 +294,28 @@ var nodeSpaces = []*space{
 		each(bySight, "of an earlier boot, dead")), byName: led(byName, "self")}), func(r *judged) bool { return condition(r) && !r.named() && !r.f.Join.Running }},
 	{"401 to the kubelet", "the token is tried meanwhile", map[axis][][]int{byCreds: each(byCreds, "loaded", "expired", "of another CA", "another cluster's"), bySight: each(bySight, "401"),
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
-		byFresh: agesOf(Token, TokensNode)}, condition},
+		byFresh: agesOf(Token, TokensNode)}, func(r *judged) bool { return condition(r) && !r.useless() }},
+	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: each(byDisk, "configured"),
+		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: [][]int{append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed),
+		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
+}
+
+func (r *row) ofOtherCA() bool {
+	c := r.f.Credentials
+	return c.Known() && c.Value.State == Loaded && c.Value.OtherCA != "" && c.Acts == acts && r.p.Reset != ResetAlways
+}
+
+// unseen: their own server does not answer them, and the cluster is proven.
+func (r *row) unseen() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	return r.m.Is == Mute && r.f.Node.Value.Answer == Silent && v.unasked(OwnNode) == 0 && r.f.Cluster.Known() && r.f.Cluster.Value.Verdict == Proven && r.f.Cluster.Value.NoToken == nil
+}
+
+// useless: the API server refuses what has expired by its clock, and a kubelet could get others.
+func (r *row) useless() bool {
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	return r.m.Is == Refused && r.f.Credentials.Value.State == Loaded && v.expired() && r.f.Disk.Value.Configured && !r.f.Join.Running &&
+		r.f.Cluster.Known() && r.f.Cluster.Value.Verdict == Proven
 }
 
 func (r *row) mayPutBack() bool {
@@ -293,14 +327,14 @@ func (r *row) unwanted() bool { return r.m.Is == Gone && r.m.Lost && r.m.Mark !=
 
 // waitsForTakeup: of a Node that was put back and is there.
 func (r *row) waitsForTakeup() bool {
-	over := r.sight().Node.Ready == "True" && !r.sight().Node.Uninitialized
 	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletRuns() && r.f.Kubelet.Err == nil &&
-		(!over || !r.lookedAtByNews()) && !r.unitUnasked())
+		!r.asksAgain() && !r.unitUnasked())
 }
 
-func (r *row) lookedAtByNews() bool {
+// asksAgain: a Node that was pushed as Ready is looked at once more.
+func (r *row) asksAgain() bool {
 	v := view{p: r.p, m: r.m, f: &r.f, now: now}
-	return v.lastLook().News
+	return r.m.Is == Member && r.sight().Node.Ready == "True" && !r.sight().Node.Uninitialized && v.lastLook().News && !r.f.Join.Running
 }
 
 func (r *row) unitUnasked() bool {

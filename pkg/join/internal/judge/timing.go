@@ -78,6 +78,14 @@ const (
 	// has been issued.
 	issuedPatience = 15 * time.Second
 
+	// silentPatience is for how long nobody must have reported for our Node before
+	// a kubelet that runs is taken to be unable to: after an outage of the API
+	// server it does so within 10 s.
+	silentPatience = 15 * time.Second
+	// bootstrapPatience is for how long a kubelet that bootstraps again may take to
+	// get a certificate: 1.1 to 3.7 s as measured.
+	bootstrapPatience = 60 * time.Second
+
 	// failingWithin is the time within which two exits of the kubelet's process
 	// are a crash loop: systemd starts a kubelet again after 10 s.
 	failingWithin = 60 * time.Second

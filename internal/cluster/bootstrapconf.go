@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// BootstrapConf is the kubeconfig with which a kubelet asks the server for a
+// certificate of its own. It holds the token.
+func BootstrapConf(server string, ca []byte, token string) ([]byte, error) {
+	const name = "bootstrap"
+	config := clientcmdapi.NewConfig()
+	config.Clusters[name] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: ca}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+	config.CurrentContext = name
+	return clientcmd.Write(*config)
+}
+
+// ApprovesRequests reports whether the cluster approves by itself what whoever
+// holds these credentials asks for a node: it may create the subresource
+// nodeclient, which is what the approver looks at
+// (pkg/controller/certificates/approver/sarapprove.go).
+func (c *Client) ApprovesRequests(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	raw, err := c.core.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").SetHeader("Accept", "application/json").
+		SetHeader("Content-Type", "application/json").MaxRetries(0).Body([]byte(`{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview",` +
+		`"spec":{"resourceAttributes":{"verb":"create","group":"certificates.k8s.io","resource":"certificatesigningrequests","subresource":"nodeclient"}}}`)).Do(ctx).Raw()
+	if err != nil {
+		return false, fmt.Errorf("asking whether certificate requests are approved: %w", err)
+	}
+	var review struct {
+		Status struct {
+			Allowed bool `json:"allowed"`
+		} `json:"status"`
+	}
+	if err := json.Unmarshal(raw, &review); err != nil {
+		return false, fmt.Errorf("reading whether certificate requests are approved: %w", err)
+	}
+	return review.Status.Allowed, nil
+}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// aside is what the name of a file ends with that was moved out of the kubelet's way. It stays in its directory, so that
+// the move is one step, and both it and the way back work whatever is mounted where.
+const aside = ".before-nodejoin"
+
+// MoveAside moves files, or links, out of the kubelet's way. One that is not there is fine, and one that was moved before
+// stays as it is: what an unfinished try has left is older, and so what there was.
+func (h Host) MoveAside(paths ...string) error {
+	var failed error
+	for _, path := range paths {
+		from := h.Path(path)
+		if _, err := os.Lstat(from + aside); err == nil {
+			failed = errors.Join(failed, remove(from))
+			continue
+		}
+		if err := os.Rename(from, from+aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("moving the kubelet's credentials aside: %w", failed)
+	}
+	return nil
+}
+
+// MoveBack puts back what MoveAside has moved, in place of what has come since.
+func (h Host) MoveBack(paths ...string) error {
+	var failed error
+	for _, path := range paths {
+		if err := os.Rename(h.Path(path)+aside, h.Path(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("moving the kubelet's credentials back: %w", failed)
+	}
+	return nil
+}
+
+// RemoveAside removes what MoveAside has moved: it is of no use any more.
+func (h Host) RemoveAside(paths ...string) error {
+	var failed error
+	for _, path := range paths {
+		failed = errors.Join(failed, remove(h.Path(path)+aside))
+	}
+	if failed != nil {
+		return fmt.Errorf("removing the kubelet's credentials of before: %w", failed)
+	}
+	return nil
+}
+
+// WriteBootstrapConf puts a kubeconfig with a token in it where the kubelet looks for one: a link, to a file in memory.
+// remove takes both away.
+func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func() error, err error) {
+	secret, removeSecret, err := h.SecretFile(content)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(remove(h.Path(path)), os.Symlink(secret, h.Path(path))); err != nil {
+		return nil, errors.Join(fmt.Errorf("writing a bootstrap kubeconfig: %w", err), removeSecret())
+	}
+	return func() error { return errors.Join(remove(h.Path(path)), removeSecret()) }, nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package join
+
+import (
+	"testing"
+	"time"
+)
+
+// Whose credentials are gone or useless gets others in place: no reset, the same Node, and its pods live.
+func TestKubeletBootstrapsAgainInPlace(t *testing.T) {
+	for name, begin := range map[string]func(*sim){
+		"its certificate has expired":           func(s *sim) { s.expire() },
+		"it has expired, and the host rebooted": func(s *sim) { s.expire(); s.node.BootID, s.node.Ready = "boot-before", "Unknown"; s.startKubelet() },
+		"kubelet.conf is torn, and the kubelet has ended": func(s *sim) {
+			s.torn = errTorn
+			s.stopKubelet()
+		},
+		"kubelet.conf is gone, and the kubelet crashes": func(s *sim) {
+			s.creds = nil
+			s.end(false)
+			s.startKubelet()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, nil, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(true)
+				begin(s)
+				r, err := start()
+				wanted{reason: Recovered, again: 1, restarts: -1}.check(s.t, r, err)
+				took(s.t, r, 0, 90*time.Second)
+				if s.pods != 2 || s.node.UID != "uid-1" || s.aside != nil || s.disk.BootstrapConf {
+					s.t.Errorf("%d pods, Node %s, aside %v, bootstrap-kubelet.conf %t", s.pods, s.node.UID, s.aside, s.disk.BootstrapConf)
+				}
+			})
+		})
+	}
+}
+
+// What a person has to approve is waited for; what was refused is put back as it was.
+func TestBootstrapThatIsNotApproved(t *testing.T) {
+	t.Run("approved late", func(t *testing.T) {
+		live(t, nil, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.setReady(true)
+			s.expire()
+			s.manual = true
+			s.after(3*time.Minute, s.approve)
+			r, err := start()
+			wanted{reason: Recovered, again: 1}.check(s.t, r, err)
+		})
+	})
+	t.Run("denied", func(t *testing.T) {
+		live(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.setReady(true)
+			s.expire()
+			old := s.creds
+			s.manual = true
+			s.after(2*time.Minute, s.deny)
+			r, err := start()
+			wanted{reason: JoinFailed, again: -1}.check(s.t, r, err)
+			says(s.t, r, "was denied")
+			if s.creds != old && s.aside != old || s.pods != 2 {
+				s.t.Errorf("credentials %+v, aside %+v, %d pods", s.creds, s.aside, s.pods)
+			}
+		})
+	})
+	t.Run("no certificate comes", func(t *testing.T) {
+		live(t, func(c *Config) { c.Timeout = 4 * time.Minute }, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.setReady(true)
+			s.expire()
+			old := s.creds
+			s.asksForNothing = true
+			r, err := start()
+			wanted{reason: JoinFailed, again: -1}.check(s.t, r, err)
+			if s.creds != old || s.pods != 2 {
+				s.t.Errorf("credentials %+v, %d pods", s.creds, s.pods)
+			}
+		})
+	})
+}
+
+// Another cluster's word, or none, does not count.
+func TestKubeletBootstrapsInItsOwnClusterOnly(t *testing.T) {
+	t.Run("the Node is another machine's", func(t *testing.T) {
+		live(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.expire()
+			s.node.MachineID, s.node.Ready = "machine-of-another", "Unknown"
+			r, err := start()
+			if r.Counts.Bootstraps > 0 {
+				s.t.Errorf("%+v, %v", r.Counts, err)
+			}
+		})
+	})
+	t.Run("the endpoint is another cluster's", func(t *testing.T) {
+		live(t, nil, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.expire()
+			s.stranger = true
+			r, err := start()
+			wanted{reason: Refused}.check(s.t, r, err)
+		})
+	})
+}
