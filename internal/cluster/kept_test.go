@@ -147,6 +147,10 @@ func TestWatchKeepsThatAnAnswerWasMissing(t *testing.T) {
 	if kept := client.Kept(); kept.GoneAt.IsZero() || !kept.Unanswered {
 		t.Errorf("%+v", kept)
 	}
+	began := time.Now()
+	if s := <-sightings; s.Answer != Silent || time.Since(began) > 2*time.Second {
+		t.Errorf("asked again after %s: %+v", time.Since(began), s)
+	}
 }
 
 // The CSINode is never read before the sighting is taken and the watch stands, and not more than it takes.

@@ -133,7 +133,9 @@ func (w *watcher) follow(ctx context.Context, resourceVersion string) time.Durat
 				return jitter(retryEvery) / 4
 			case event.Type == watch.Deleted:
 				w.client.keeper.deleted(node, event.at)
-				w.look(ctx)
+				if s := w.look(ctx); s.Answer != Present && s.Answer != Absent {
+					return max(s.RetryAfter, jitter(retryEvery))
+				}
 			case string(node.UID) != w.gone:
 				w.client.keeper.present(node, event.at)
 				w.send(ctx, Sighting{Answer: Present, Node: nodeOf(node), At: event.at})
