@@ -9,37 +9,36 @@ import (
 )
 
 // What ends it is TestCloudThatNeverLearnsEndsTheRunAtTheBudget; here is the patience on the way.
-func TestKubeletIsRestartedEverMoreSeldomWhenItsNodeKeepsBeingDeleted(t *testing.T) {
+func TestNodeThatKeepsBeingDeletedIsBroughtBackEverMoreSeldom(t *testing.T) {
 	s := tellLive(t, testbed.NodeOptions{})
 	s.fault(38)
-	p := s.start(s.node, s.args("--max-deletions", "3", "--backoff-initial", "3s")...)
-	var deleted []time.Time
-	for range 4 {
-		_, err := s.cp.WaitNode(s.ctx, "w1", nil)
-		s.must(err)
-		s.sleep(time.Second) // long enough to be seen
-		s.must(s.cp.DeleteNode(s.ctx, "w1"))
-		deleted = append(deleted, time.Now())
-	}
-	p.end().is(8, "KeepsBeingDeleted").counts(1, 0, 3, 4).says("backing off before the kubelet is restarted")
-	calls, err := s.node.SystemctlCalls()
-	s.must(err)
-	var restarts []time.Time
-	for _, c := range calls {
-		if slices.Equal(c.Args, []string{"restart", "kubelet"}) && c.At.After(deleted[0]) {
-			restarts = append(restarts, c.At)
-		}
-	}
-	if len(restarts) != 3 {
-		t.Fatalf("restarts at %v", restarts)
-	}
-	// 3 s and 6 s, less a quarter of jitter
-	for i, least := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
-		pause := restarts[i].Sub(deleted[i])
-		t.Logf("deletion %d, restart %s later", i+1, pause.Round(time.Millisecond))
-		if pause < least {
-			t.Errorf("restart %d came %s after the deletion, wanted at least %s", i+1, pause, least)
-		}
+	for _, c := range []struct {
+		restore           string
+		returns, restarts int
+	}{{"auto", 3, 0}, {"never", 0, 3}} {
+		t.Run(c.restore, func(t *testing.T) {
+			s := s.in(t)
+			s.node = s.newNode("restore-"+c.restore, testbed.NodeOptions{})
+			p := s.start(s.node, s.args("--max-deletions", "3", "--backoff-initial", "3s", "--restore", c.restore)...)
+			var deleted, back []time.Time
+			for range 4 {
+				n, err := s.cp.WaitNode(s.ctx, s.node.Name, nil)
+				s.must(err)
+				back = append(back, time.Now())
+				s.sleep(time.Second) // long enough to be seen
+				s.must(s.cp.DeleteNode(s.ctx, n.Name))
+				deleted = append(deleted, time.Now())
+			}
+			p.end().is(8, "KeepsBeingDeleted").returned(c.returns).counts(1, 0, c.restarts, 4).says("backing off before it is brought back")
+			// 3 s and 6 s, less a quarter of jitter
+			for i, least := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
+				pause := back[i+1].Sub(deleted[i])
+				t.Logf("deletion %d, back %s later", i+1, pause.Round(time.Millisecond))
+				if pause < least {
+					t.Errorf("return %d came %s after the deletion, wanted at least %s", i+1, pause, least)
+				}
+			}
+		})
 	}
 }
 
@@ -73,7 +72,7 @@ func TestLateCloudControllerIsWaitedForUntilInitialized(t *testing.T) {
 	s.must(cloud.Start(s.ctx))
 	s.must(p.Stderr.WaitFor(s.ctx, "was deleted"))
 	cloud.Know(s.node)
-	s.member(p.end().is(0, "Recovered").counts(1, 0, some, some).says("no cloud controller has accepted it yet", "was deleted"))
+	s.member(p.end().is(0, "Recovered").returned(some).counts(1, 0, 0, some).says("no cloud controller has accepted it yet", "was deleted"))
 }
 
 // The other half: who asks for less is told what may still come, and it does come.

@@ -12,7 +12,7 @@ import (
 func TestTokenFromAFileIsSeenNowhereElse(t *testing.T) {
 	s := tellLive(t, external())
 	s.source(s.node, "/root/token", s.token+"\n", 0o600)
-	p := s.start(s.node, s.argsWithout("--token-file", "/root/token", "--hold", "10s", "--log-level", "debug")...)
+	p := s.start(s.node, s.argsWithout("--token-file", "/root/token", "--hold", "10s", "--log-level", "debug", "--restore=never")...)
 	_, err := s.cp.WaitNode(s.ctx, "w1", nil)
 	s.must(err)
 	s.must(s.cp.DeleteNode(s.ctx, "w1")) // the longer way, with a kubelet restart

@@ -32,7 +32,7 @@ func TestNodeThatIsBeingDeletedDuringHoldIsNotHeld(t *testing.T) {
 	p.until(keeper)
 	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, keeper) })
 	s.must(s.cp.RemoveFinalizers(s.ctx, "w1"))
-	e := p.end().is(0, "Recovered").counts(1, 0, 1, 1).says(keeper, "was deleted")
+	e := p.end().is(0, "Recovered").returned(1).counts(1, 0, 0, 1).says(keeper, "was deleted")
 	if e.report.Deletions[0].UID != string(first.UID) || e.report.Node.UID == string(first.UID) {
 		t.Errorf("deletions %+v, node %+v, first UID %s", e.report.Deletions, e.report.Node, first.UID)
 	}
@@ -68,7 +68,7 @@ func TestReadyMemberWhoseNodeIsBeingDeletedIsNoMember(t *testing.T) {
 	s.must(s.cp.RemoveFinalizers(s.ctx, "w1"))
 	e = p.end()
 	pod.lives()
-	s.member(e.is(0, "Recovered").counts(0, 0, 1, 1).says(keeper))
+	s.member(e.is(0, "Recovered").returned(1).counts(0, 0, 0, 1).says(keeper))
 	if e.report.Node.UID == string(first.UID) {
 		t.Errorf("the Node still has UID %s", first.UID)
 	}

@@ -168,8 +168,10 @@ type report struct {
 	}
 	Counts    struct{ Attempts, Joins, Resets, KubeletRestarts, NodesPutBack, Deletions int }
 	Deletions []struct {
-		UID          string
-		AfterSeconds float64
+		UID, PodCIDR, ProviderID string
+		AfterSeconds             float64
+		Taints                   []string
+		Cordoned                 bool
 	}
 	Warnings              []string
 	FirstError, LastError string
@@ -186,6 +188,7 @@ type ended struct {
 	hasReport      bool
 	wanted         string // exit status and reason, as stated
 	counted, said  bool   // the counts and a sentence are stated too
+	back           int    // the returns that counts will look for
 }
 
 // args is nodejoin join with the flags of a printed join command, and the host's preflight exceptions.
@@ -284,12 +287,19 @@ const (
 	atMostOne = -3
 )
 
+// returned states, before counts checks it, how often the Node was put back as it was; without it, never.
+func (e ended) returned(times int) ended {
+	e.back = times
+	return e
+}
+
 // counts checks what was done.
 func (e ended) counts(joins, resets, restarts, deletions int) ended {
 	e.s.Helper()
 	c := e.report.Counts
 	for what, n := range map[string][2]int{
 		"joins": {c.Joins, joins}, "resets": {c.Resets, resets}, "kubelet restarts": {c.KubeletRestarts, restarts}, "deletions": {c.Deletions, deletions},
+		"returns": {c.NodesPutBack, e.back},
 	} {
 		if !isCount(n[0], n[1]) {
 			e.s.Errorf("%d %s, wanted %s", n[0], what, countWords(n[1]))
@@ -297,7 +307,7 @@ func (e ended) counts(joins, resets, restarts, deletions int) ended {
 	}
 	e.counted = true
 	if e.wanted != "" {
-		e.s.Attr("outcome", fmt.Sprintf("%s %d %d %d %d", e.wanted, joins, resets, restarts, deletions))
+		e.s.Attr("outcome", fmt.Sprintf("%s %d %d %d %d %d", e.wanted, joins, resets, restarts, deletions, e.back))
 	}
 	return e.isStated()
 }
