@@ -11,8 +11,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// healthTimeout bounds the kubelet's word about its own health: it answers from its memory.
-const healthTimeout = 2 * time.Second
+// healthTimeout bounds the kubelet's word about its own health: it answers from its memory. It has to be well below the
+// judge's FreshFor: where a kubelet that hangs is waited for as long as that, what others said is old by then, and asked
+// again, and after that the kubelet is, for ever.
+const healthTimeout = time.Second
 
 // KubeletHealthy reports whether the kubelet that was started with these arguments says on /healthz that it is well: its
 // sync loop runs. Where it is told to serve no /healthz (healthzPort: 0), or where that is cannot be read, it is not known
