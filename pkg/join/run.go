@@ -335,7 +335,7 @@ func (r *run) ending(a judge.Action) error {
 		return a.Err
 	}
 	e := &Error{Reason: Reason(a.Reason), Message: a.Message, Hint: a.Hint, Err: a.Err}
-	if e.Reason == KeepsBeingDeleted {
+	if e.Reason == KeepsBeingDeleted && e.Hint == "" {
 		e.Hint = r.deletionHint()
 	}
 	return e
