@@ -151,14 +151,15 @@ func (w *watcher) readCSINode(ctx context.Context) bool {
 }
 
 // behind reports whether the CSINode is to be read before the next round: it was
-// not yet for this Node, or does not have the drivers that the Node names.
+// not yet for this Node, which a kubelet registers a moment before it, or does not
+// have the drivers that the Node names.
 func (k *keeper) behind() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.kept.Node == nil || !k.kept.GoneAt.IsZero() {
 		return false
 	}
-	return k.csiOwner != string(k.kept.Node.UID) || !slices.Equal(driversNamed(k.kept.Node), driversOf(k.kept.CSINode))
+	return k.csiOwner != string(k.kept.Node.UID) || k.kept.CSINode == nil || !slices.Equal(driversNamed(k.kept.Node), driversOf(k.kept.CSINode))
 }
 
 func driversNamed(node *corev1.Node) []string {
