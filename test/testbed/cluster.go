@@ -129,16 +129,26 @@ const RefusalMessage = "the testbed refuses Nodes"
 
 // RefuseNodes makes the API server refuse to create or change Nodes, as an admission policy can, and returns when it does.
 func (cp *ControlPlane) RefuseNodes(ctx context.Context) error {
+	return cp.refuseNodes(ctx, "false", nil, admission.Create, admission.Update)
+}
+
+// RefuseAnnotatedNodes is RefuseNodes for the creation of Nodes that bring an annotation along. A kubelet's own do not.
+func (cp *ControlPlane) RefuseAnnotatedNodes(ctx context.Context, annotation string) error {
+	expression := fmt.Sprintf("!has(object.metadata.annotations) || !(%q in object.metadata.annotations)", annotation)
+	return cp.refuseNodes(ctx, expression, map[string]string{annotation: ""}, admission.Create)
+}
+
+func (cp *ControlPlane) refuseNodes(ctx context.Context, unless string, probe map[string]string, operations ...admission.OperationType) error {
 	fail := admission.Fail
 	policy := &admission.ValidatingAdmissionPolicy{
 		ObjectMeta: meta.ObjectMeta{Name: refusal},
 		Spec: admission.ValidatingAdmissionPolicySpec{
 			FailurePolicy: &fail,
 			MatchConstraints: &admission.MatchResources{ResourceRules: []admission.NamedRuleWithOperations{{RuleWithOperations: admission.RuleWithOperations{
-				Operations: []admission.OperationType{admission.Create, admission.Update},
+				Operations: operations,
 				Rule:       admission.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"nodes"}},
 			}}}},
-			Validations: []admission.Validation{{Expression: "false", Message: RefusalMessage}},
+			Validations: []admission.Validation{{Expression: unless, Message: RefusalMessage}},
 		},
 	}
 	binding := &admission.ValidatingAdmissionPolicyBinding{
@@ -153,7 +163,7 @@ func (cp *ControlPlane) RefuseNodes(ctx context.Context) error {
 		_, err = api.ValidatingAdmissionPolicyBindings().Create(ctx, binding, meta.CreateOptions{})
 	}
 	if err == nil {
-		err = cp.waitAdmission(ctx, false)
+		err = cp.waitAdmission(ctx, false, probe)
 	}
 	if err != nil {
 		return fmt.Errorf("refusing Nodes: %w", err)
@@ -169,7 +179,7 @@ func (cp *ControlPlane) AllowNodes(ctx context.Context) error {
 		err = api.ValidatingAdmissionPolicies().Delete(ctx, refusal, meta.DeleteOptions{})
 	}
 	if err == nil {
-		err = cp.waitAdmission(ctx, true)
+		err = cp.waitAdmission(ctx, true, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("allowing Nodes: %w", err)
@@ -178,8 +188,8 @@ func (cp *ControlPlane) AllowNodes(ctx context.Context) error {
 }
 
 // waitAdmission tries with a dry run: policies take effect a moment after they are stored.
-func (cp *ControlPlane) waitAdmission(ctx context.Context, allowed bool) error {
-	probe := &core.Node{ObjectMeta: meta.ObjectMeta{Name: "nodejoin-testbed-probe"}}
+func (cp *ControlPlane) waitAdmission(ctx context.Context, allowed bool, annotations map[string]string) error {
+	probe := &core.Node{ObjectMeta: meta.ObjectMeta{Name: "nodejoin-testbed-probe", Annotations: annotations}}
 	return poll(ctx, 100*time.Millisecond, func() (bool, error) {
 		_, err := cp.client.CoreV1().Nodes().Create(ctx, probe, meta.CreateOptions{DryRun: []string{meta.DryRunAll}})
 		return (err == nil) == allowed, err

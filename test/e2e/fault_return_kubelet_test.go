@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
+)
+
+// A Node that looks alive gets pods. The last thing that was seen of each of these is that it was Ready.
+func TestNodeWhoseKubeletIsDeadIsNeverPutBackAsReady(t *testing.T) {
+	s := tellLive(t, readyExternal())
+	s.fault(60)
+	held := func(n *testbed.Node) (*running, *core.Node, *viewer) {
+		s.Helper()
+		p := s.start(n, s.args("--hold", "8s")...)
+		p.until("holding it")
+		was, err := s.cp.WaitNode(s.ctx, n.Name, testbed.Ready)
+		s.must(err)
+		s.sleep(2 * time.Second)
+		return p, was, s.views(n.Name, nil)
+	}
+	neverReady := func(seen []sighting) {
+		s.Helper()
+		for _, x := range seen {
+			if testbed.Ready(x.node) {
+				s.Errorf("without a kubelet that works the Node was seen so: %s", x)
+			}
+		}
+	}
+
+	t.Log("it hangs")
+	p, was, view := held(s.node)
+	s.must(s.node.Pause("kubelet"))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	is := s.back(was)
+	s.sleep(5 * time.Second)
+	seen := view.after(was)
+	neverReady(seen)
+	if !testbed.Unknown(is) || len(seen) == 0 {
+		t.Errorf("the Node has the conditions %+v", is.Status.Conditions)
+	}
+	s.must(s.node.Resume("kubelet"))
+	s.member(p.end().is(0, "Recovered").returned(1).counts(1, 0, 0, 1).says("putting the Node back as it was"))
+
+	t.Log("it is killed, and comes back by itself")
+	p, was, view = held(s.node)
+	s.must(s.node.SignalUnit("kubelet", syscall.SIGKILL))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	s.eventually(30*time.Second, func() bool {
+		seen = view.after(was)
+		return s.mainPID(s.node) != 0
+	}, "the kubelet does not come back")
+	neverReady(seen)
+	s.member(p.end().is(0, "Recovered").returned(atMostOne).counts(0, 0, anyNumber, 1).says("was deleted"))
+
+	t.Log("it is stopped, and nobody may start it")
+	p, was, view = held(s.node)
+	s.must(s.node.StopUnit("kubelet"))
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Masked: true}))
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	p.end().is(3, "HostUnfit").counts(0, 0, 0, 1).says("masked")
+	neverReady(view.after(was))
+}
+
+// The API server takes the deletion and dies. Nobody knows who came and went meanwhile, so the addresses are left to the controllers.
+func TestAPIServerThatDiesRightAfterADeletionGetsTheNodeBackOnceItLives(t *testing.T) {
+	s := tellIn(t, withPodCIDRs(), readyExternal()).live()
+	s.fault(10)
+	p := s.start(s.node, s.args("--hold", "10s")...)
+	p.until("holding it")
+	was := s.mark("w1")
+	kubelet := s.mainPID(s.node)
+	s.sleep(2 * time.Second)
+	s.must(s.cp.DeleteNode(s.ctx, "w1"))
+	s.must(s.cp.Kill())
+	s.sleep(5 * time.Second)
+	s.must(s.cp.Start(s.ctx))
+	s.member(p.end().is(0, "Recovered").returned(1).counts(1, 0, 0, 1).says("was deleted", "kubectl patch node w1"))
+	if all := lost(was, s.nodeNamed("w1")); len(all) > 1 { // the podCIDR
+		t.Errorf("lost is %q", all)
+	}
+	if now := s.mainPID(s.node); now != kubelet {
+		t.Errorf("the kubelet is process %d, before it was %d", now, kubelet)
+	}
+}
