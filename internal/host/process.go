@@ -93,16 +93,16 @@ func (h Host) kubelet(p process) (*KubeletProcess, error) {
 	if local, err := h.local(p.pid); err != nil || !local {
 		return nil, err
 	}
-	args, err := h.kubeletArgs(p.pid, line)
+	args, err := h.argsOf(line, func() (string, error) { return os.Readlink(h.proc(p.pid, "cwd")) })
 	if err != nil {
-		return nil, err
+		return nil, h.unlessEnded(p.pid, fmt.Errorf("reading the arguments of process %d: %w", p.pid, err))
 	}
 	return &KubeletProcess{PID: p.pid, Started: h.started(p), Args: args, CommandLine: line}, nil
 }
 
-// kubeletArgs reads a command line as the kubelet does: the last of several counts, an underscore is a dash
+// argsOf reads a command line as the kubelet does, in a working directory: the last of several counts, an underscore is a dash
 // (k8s.io/component-base/cli/flag WordSepNormalizeFunc).
-func (h Host) kubeletArgs(pid int, line []string) (KubeletArgs, error) {
+func (h Host) argsOf(line []string, workingDir func() (string, error)) (KubeletArgs, error) {
 	var args KubeletArgs
 	flags := map[string]*string{
 		"kubeconfig": &args.Kubeconfig, "bootstrap-kubeconfig": &args.BootstrapKubeconfig, "config": &args.Config,
@@ -134,9 +134,9 @@ func (h Host) kubeletArgs(pid int, line []string) (KubeletArgs, error) {
 		if *path == "" || filepath.IsAbs(*path) {
 			continue
 		}
-		dir, err := os.Readlink(h.proc(pid, "cwd"))
+		dir, err := workingDir()
 		if err != nil {
-			return KubeletArgs{}, h.unlessEnded(pid, fmt.Errorf("finding %q of process %d: %w", *path, pid, err))
+			return KubeletArgs{}, fmt.Errorf("finding %q: %w", *path, err)
 		}
 		*path = filepath.Join(dir, *path)
 	}

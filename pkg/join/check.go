@@ -153,7 +153,7 @@ func (r *run) noCredentials(err error) error {
 		return &Error{Reason: Unknown, Message: "the kubelet's credentials cannot be read", Err: err, Hint: "run it with sudo"}
 	case diskErr != nil:
 		return &Error{Reason: Unknown, Message: "what is on this machine cannot be read", Err: diskErr}
-	case !disk.KubeletConf:
+	case !disk.KubeletConf && errors.Is(err, fs.ErrNotExist):
 		return &Error{Reason: NotMember, Message: "this machine has not joined: there is no " + kubeletConf, Hint: "run `nodejoin join`"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &Error{Reason: NotMember, Message: "the kubelet has no certificate yet", Err: err, Hint: "`kubectl get csr` shows whether its request is pending"}

@@ -10,22 +10,42 @@ import (
 	"github.com/nodejoin/nodejoin/internal/host"
 )
 
-// argsFor is how long the arguments of the kubelet that runs are remembered: the
-// disk is asked for its credentials ten times a second while kubeadm runs.
+// argsFor is how long the kubelet's arguments are remembered: the disk is asked
+// for its credentials ten times a second while kubeadm runs.
 const (
 	argsFor = time.Second
 	amoment = 100 * time.Millisecond
 )
 
-// kubeletArgs are those of the kubelet that runs, or ran last.
+// kubeletArgs are those of the kubelet that runs; without one, those with which
+// its service would start it. Where these are not known, those of the one that
+// ran last in this run are the next best.
 func (m *machine) kubeletArgs() (host.KubeletArgs, error) {
+	m.service.Lock()
+	defer m.service.Unlock()
 	m.kubelets.Lock()
 	defer m.kubelets.Unlock()
-	if time.Since(m.kubelets.at) < argsFor {
+	if time.Since(m.kubelets.argsAt) < argsFor {
 		return m.kubelets.args, nil
 	}
-	_, err := m.lookForKubelets()
-	return m.kubelets.args, err
+	run, err := m.lookForKubelets()
+	if err != nil {
+		return m.kubelets.args, err
+	}
+	if len(run) == 0 {
+		m.kubelets.Unlock() // D-Bus may be dead
+		ctx, cancel := context.WithTimeout(context.Background(), unitTimeout)
+		args, err := m.ServiceArgs(ctx)
+		cancel()
+		m.kubelets.Lock()
+		if err == nil {
+			m.kubelets.args = args
+		} else if !m.kubelets.ran {
+			return args, err
+		}
+	}
+	m.kubelets.argsAt = time.Now()
+	return m.kubelets.args, nil
 }
 
 // KubeletProcesses are as they were a moment ago: who asks for several facts at
@@ -53,12 +73,12 @@ func (m *machine) lookForKubelets() ([]host.KubeletProcess, error) {
 		}
 	}
 	if len(run) > 0 {
-		m.kubelets.args = run[oldest].Args
+		m.kubelets.args, m.kubelets.ran = run[oldest].Args, true
 	}
 	return run, nil
 }
 
-// Credentials are read from where the kubelet that runs reads them.
+// Credentials are read from where the kubelet reads them.
 func (m *machine) Credentials() (*cluster.Credentials, error) {
 	args, err := m.kubeletArgs()
 	if err != nil {
@@ -74,16 +94,15 @@ func (m *machine) Credentials() (*cluster.Credentials, error) {
 }
 
 func (m *machine) CredentialsPath() string {
-	args, _ := m.kubeletArgs()
-	return cmp.Or(args.Kubeconfig, kubeletConf)
+	m.kubelets.Lock()
+	defer m.kubelets.Unlock()
+	return cmp.Or(m.kubelets.args.Kubeconfig, kubeletConf)
 }
 
-// Pods are looked for where the kubelet that runs keeps them.
+// Pods are looked for where the kubelet keeps them. Where its arguments are not
+// known, nor are its credentials, and nothing is done.
 func (m *machine) Pods() (int, error) {
-	args, err := m.kubeletArgs()
-	if err != nil {
-		return 0, err
-	}
+	args, _ := m.kubeletArgs()
 	return m.Host.Pods(args.RootDir)
 }
 
@@ -91,7 +110,7 @@ func (m *machine) Pods() (int, error) {
 func (m *machine) forgetKubelets() {
 	m.kubelets.Lock()
 	defer m.kubelets.Unlock()
-	m.kubelets.at = time.Time{}
+	m.kubelets.at, m.kubelets.argsAt = time.Time{}, time.Time{}
 }
 
 func (m *machine) RestartKubelet(ctx context.Context) error {

@@ -48,11 +48,14 @@ type machine struct {
 	fqdn     func() string
 	cluster  *cluster.Discoverer
 
-	kubelets struct { // what was last seen of them
+	service  sync.Mutex // held while the service is asked for its arguments
+	kubelets struct {   // what was last seen of them
 		sync.Mutex
-		at   time.Time
-		run  []host.KubeletProcess
-		args host.KubeletArgs // of the one that runs, or ran last
+		at     time.Time
+		run    []host.KubeletProcess
+		ran    bool // one did, in this run
+		argsAt time.Time
+		args   host.KubeletArgs
 	}
 
 	began time.Time

@@ -150,8 +150,8 @@ func (n *Node) prepare(opts NodeOptions) error {
 
 // kubeletUnit is kubeadm's drop-in of kubelet.service. The testbed's own flag comes first, so a test's wins.
 func (n *Node) kubeletUnit() machine.Unit {
-	command := n.kubelet
-	if command == nil {
+	command := inPlace(n.kubelet)
+	if n.kubelet == nil {
 		command = []string{"kubelet", "--cgroup-root=/" + n.cgroup,
 			"--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--config=/var/lib/kubelet/config.yaml", "$KUBELET_KUBEADM_ARGS", "$KUBELET_EXTRA_ARGS"}
@@ -289,8 +289,23 @@ func (n *Node) SetKubeletFault(f KubeletFault) error {
 	u := n.kubeletUnit()
 	u.Missing, u.Masked, u.Enabled, u.Fail, u.Env = f.Missing, f.Masked, !f.Disabled, f.Fail, f.Env
 	if f.Command != nil {
-		u.Command = f.Command
+		u.Command = inPlace(f.Command)
 	}
+	return n.setUnit(u)
+}
+
+// inPlace is a command line that says as much of where the kubelet keeps its files as kubeadm's own.
+func inPlace(command []string) []string {
+	return []string{"sh", "-c", "exec " + strings.Join(command, " "), "kubelet", "--kubeconfig=/etc/kubernetes/kubelet.conf"}
+}
+
+// WrapKubelet has the unit run a script that alone knows the kubelet's arguments, these among them.
+func (n *Node) WrapKubelet(args ...string) error {
+	u := n.kubeletUnit()
+	if err := n.SetProgram("start-kubelet", "#!/bin/sh\nexec "+strings.Join(append(u.Command, args...), " ")+"\n"); err != nil {
+		return err
+	}
+	u.Command = []string{"start-kubelet"}
 	return n.setUnit(u)
 }
 

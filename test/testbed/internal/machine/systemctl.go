@@ -272,6 +272,13 @@ func (u *units) show(name string, o options) Reply {
 		values["UnitFileState"] = s.fileState()
 		values["MainPID"], values["NRestarts"] = strconv.Itoa(s.MainPID), strconv.Itoa(s.Restarts)
 		values["ExecMainStartTimestampMonotonic"], values["ExecMainExitTimestampMonotonic"] = microseconds(s.MainStart), microseconds(s.MainExit)
+		values["ExecStart"] = fmt.Sprintf("{ path=%s ; argv[]=%s ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }",
+			s.Command[0], strings.Join(s.Command, " "))
+		values["Environment"] = quoted(s.Env)
+		values["EnvironmentFiles"] = strings.Join(s.EnvFiles, " (ignore_errors=yes)\nEnvironmentFiles=") + " (ignore_errors=yes)"
+		if len(s.EnvFiles) == 0 {
+			delete(values, "EnvironmentFiles")
+		}
 		values["Description"] = s.Description
 		if s.SubState == "auto-restart" || s.ActiveState == "failed" {
 			values["Result"] = "exit-code"
@@ -306,6 +313,18 @@ func (u *units) cat(name string, _ options) Reply {
 	}
 	return Reply{Stdout: fmt.Sprintf("# /lib/systemd/system/%s\n[Unit]\nDescription=%s\n\n[Service]\nExecStart=%s\n",
 		s.Name, s.Description, strings.Join(s.Command, " "))}
+}
+
+// quoted is a list as systemd 252 prints it.
+func quoted(list []string) string {
+	var words []string
+	for _, word := range list {
+		if strings.ContainsAny(word, " \t\n\"'\\$`*?[#~()<>|&;!{}") {
+			word = `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, "`", "\\`", "$", `\$`).Replace(word) + `"`
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
 }
 
 // microseconds are counted from another beginning than systemd's: only differences mean anything.

@@ -1,0 +1,65 @@
+package join
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+)
+
+// stopped is a machine whose kubelet does not run, and whose service has a command line.
+func stopped(t *testing.T, command string) *machine {
+	t.Helper()
+	root, bin := t.TempDir(), t.TempDir()
+	program, _, _ := strings.Cut(command, " ")
+	put(t, filepath.Join(bin, "systemctl"), "#!/bin/sh\necho 'ExecStart={ path="+program+" ; argv[]="+command+" ; ignore_errors=no ; start_time=[n/a] }'\n")
+	t.Setenv("PATH", bin)
+	m := &machine{Host: host.Host{Root: root}, name: "w1"}
+	put(t, filepath.Join(root, "proc/1/stat"), "1 (init) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 9 0 50 0 0\n")
+	put(t, filepath.Join(root, "proc/1/cmdline"), "/sbin/init\x00")
+	put(t, filepath.Join(root, "proc/1/cgroup"), "0::/init.scope\n")
+	return m
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCredentialsAndPodsOfAKubeletThatIsStopped(t *testing.T) {
+	m := stopped(t, "/usr/bin/kubelet --kubeconfig=/etc/other/kubelet.conf --root-dir=/srv/kubelet")
+	if _, err := m.Credentials(); !errors.Is(err, fs.ErrNotExist) || m.CredentialsPath() != "/etc/other/kubelet.conf" {
+		t.Errorf("got %v, of %s", err, m.CredentialsPath())
+	}
+	put(t, m.Path("/etc/other/kubelet.conf"), "torn")
+	put(t, m.Path("/srv/kubelet/pods/uid/volumes/x"), "")
+	if _, err := m.Credentials(); !errors.Is(err, cluster.ErrUnusable) {
+		t.Errorf("got %v", err)
+	}
+	if pods, err := m.Pods(); err != nil || pods != 1 {
+		t.Errorf("got %d pods, %v", pods, err)
+	}
+}
+
+// Nobody knows where a wrapper script lets it look.
+func TestCredentialsThatNobodyKnowsWhereToLookForAreNotMissing(t *testing.T) {
+	m := stopped(t, "/usr/local/bin/start-kubelet.sh")
+	if _, err := m.Credentials(); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/usr/local/bin/start-kubelet.sh") {
+		t.Errorf("got %v", err)
+	}
+	if pods, err := m.Pods(); err != nil || pods != 0 { // to tell of, with --reset=always
+		t.Errorf("got %d pods, %v", pods, err)
+	}
+
+	m.kubelets.ran, m.kubelets.args.Kubeconfig = true, "/etc/seen.conf"
+	if _, err := m.Credentials(); !errors.Is(err, fs.ErrNotExist) || m.CredentialsPath() != "/etc/seen.conf" {
+		t.Errorf("one ran before: got %v, of %s", err, m.CredentialsPath())
+	}
+}
