@@ -34,6 +34,7 @@ type KubeletProcess struct {
 	Started     time.Time // zero: not known
 	Args        KubeletArgs
 	CommandLine []string
+	Suspended   string // what keeps it from running, and how to undo that; "" if nothing does
 }
 
 // kubeletName also knows a kubelet with its version in its file's name, and none of the programs around it
@@ -97,7 +98,7 @@ func (h Host) kubelet(p process) (*KubeletProcess, error) {
 	if err != nil {
 		return nil, h.unlessEnded(p.pid, fmt.Errorf("reading the arguments of process %d: %w", p.pid, err))
 	}
-	return &KubeletProcess{PID: p.pid, Started: h.started(p), Args: args, CommandLine: line}, nil
+	return &KubeletProcess{PID: p.pid, Started: h.started(p), Args: args, CommandLine: line, Suspended: h.suspended(p)}, nil
 }
 
 // argsOf reads a command line as the kubelet does, in a working directory: the last of several counts, an underscore is a dash

@@ -46,6 +46,31 @@ func TestRunningKubelets(t *testing.T) {
 	}
 }
 
+// It is one that runs, for whoever would reset, and none for whoever would call it a success.
+func TestAKubeletThatIsStoppedOrFrozenRunsAndIsSuspended(t *testing.T) {
+	h := running(t,
+		fake{pid: 10, comm: "kubelet", line: []string{"kubelet"}, state: "T"},
+		fake{pid: 11, comm: "kubelet", line: []string{"kubelet"}, state: "t"},
+		fake{pid: 12, comm: "kubelet", line: []string{"kubelet"}, cgroup: "5:freezer:/\n0::/system.slice/kubelet.service\n"},
+		fake{pid: 13, comm: "kubelet", line: []string{"kubelet"}, cgroup: "0::/hybrid\n"},
+		fake{pid: 14, comm: "kubelet", line: []string{"kubelet"}, cgroup: "0::/thawed\n"},
+		fake{pid: 15, comm: "kubelet", line: []string{"kubelet"}, state: "D"},
+	)
+	write(t, h.Path("/sys/fs/cgroup/system.slice/kubelet.service/cgroup.events"), "populated 1\nfrozen 1\n", 0o444)
+	write(t, h.Path("/sys/fs/cgroup/unified/hybrid/cgroup.events"), "populated 1\nfrozen 1\n", 0o444)
+	write(t, h.Path("/sys/fs/cgroup/thawed/cgroup.events"), "populated 1\nfrozen 0\n", 0o444)
+	got, err := h.KubeletProcesses()
+	if err != nil || len(got) != 6 {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for _, k := range got {
+		want := map[int]string{10: "kill -CONT 10", 11: "kill -CONT 11", 12: "systemctl thaw kubelet", 13: "systemctl thaw kubelet"}[k.PID]
+		if !strings.Contains(k.Suspended, want) || (k.Suspended != "") != (want != "") {
+			t.Errorf("process %d: got %q, want %q", k.PID, k.Suspended, want)
+		}
+	}
+}
+
 func TestAKubeletOfWhichNothingIsKnownIsAnError(t *testing.T) {
 	for kind, f := range map[string]fake{
 		"namespace":         {pid: 10, comm: "kubelet", line: []string{"kubelet"}, mnt: "-"},

@@ -19,6 +19,7 @@ import (
 // process is a living process, as /proc/PID/stat tells of it.
 type process struct {
 	pid, parent, group int
+	state              string // in one letter
 	comm               string // the program's name, cut at 15 bytes
 	ticks              int64  // from the boot to its start
 }
@@ -83,7 +84,7 @@ func (h Host) process(pid int) (process, error) {
 	if slices.Contains([]string{"Z", "X", "x"}, fields[state]) {
 		return process{}, errEnded
 	}
-	p := process{pid: pid, comm: string(b[open+1 : end])}
+	p := process{pid: pid, state: fields[state], comm: string(b[open+1 : end])}
 	var errs [3]error
 	p.parent, errs[0] = strconv.Atoi(fields[parent])
 	p.group, errs[1] = strconv.Atoi(fields[group])
@@ -92,6 +93,32 @@ func (h Host) process(pid int) (process, error) {
 		return process{}, fmt.Errorf("%q is not understood: %w", path, err)
 	}
 	return p, nil
+}
+
+// tracedFor is longer than a tracer such as strace stops a process for.
+const tracedFor = 20 * time.Millisecond
+
+// suspended is what keeps a living process from running, and how to undo it; "" if nothing does. That a cgroup is frozen
+// shows neither in its processes' states nor, where systemd has not done it, in FreezerState=.
+func (h Host) suspended(p process) string {
+	groups, _ := os.ReadFile(h.proc(p.pid, "cgroup"))
+	for line := range strings.Lines(string(groups)) {
+		group, unified := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			events, _ := os.ReadFile(h.Path(filepath.Join(top, group, "cgroup.events")))
+			if unified && bytes.Contains(events, []byte("frozen 1")) {
+				return "frozen: `systemctl thaw kubelet` lets it run"
+			}
+		}
+	}
+	for range 2 {
+		if !slices.Contains([]string{"T", "t"}, p.state) {
+			return ""
+		}
+		time.Sleep(tracedFor)
+		p, _ = h.process(p.pid)
+	}
+	return fmt.Sprintf("stopped by SIGSTOP or a debugger: `kill -CONT %d` lets it run", p.pid)
 }
 
 func (h Host) proc(pid int, name string) string {

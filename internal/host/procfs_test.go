@@ -73,7 +73,7 @@ func link(t *testing.T, path, target string) {
 func TestAProcessIsReadWhateverItsName(t *testing.T) {
 	h := running(t, fake{pid: 7, comm: "a) S 1 (b c", parent: 3, group: 5}, fake{pid: 8, state: "Z", comm: "kubelet"})
 	got, err := h.process(7)
-	if want := (process{pid: 7, parent: 3, group: 5, comm: "a) S 1 (b c", ticks: 2550}); err != nil || got != want {
+	if want := (process{pid: 7, parent: 3, group: 5, state: "S", comm: "a) S 1 (b c", ticks: 2550}); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for pid, kind := range map[int]string{8: "a zombie", 9: "nobody"} {

@@ -55,15 +55,18 @@ func (r *run) seeKubelet(ctx context.Context) (runs, known bool) {
 	case unit.Disabled:
 		is += ", disabled"
 	}
-	r.tell.report.Check.Kubelet = is
-	if unit.Running {
-		return true, true
-	}
 	processes, processErr := r.w.KubeletProcesses()
 	if processErr != nil {
 		r.unseen("the kubelet's process", processErr)
 	}
-	return len(processes) > 0, err == nil && processErr == nil || len(processes) > 0
+	runs = unit.Running || len(processes) > 0
+	for _, p := range processes {
+		if p.Suspended != "" && (!unit.Running || p.ComesFrom(unit.MainPID)) {
+			runs, is = false, is+", "+p.Suspended
+		}
+	}
+	r.tell.report.Check.Kubelet = is
+	return runs, err == nil && processErr == nil || unit.Running || len(processes) > 0
 }
 
 func (r *run) unseen(what string, err error) {
@@ -118,7 +121,7 @@ func (r *run) check(ctx context.Context) (held string, err error) {
 		err = &Error{Reason: Unknown, Message: fmt.Sprintf("Node %q is this machine's, but whether its kubelet runs cannot be seen", name)}
 	case !runs:
 		err = &Error{Reason: NotMember, Message: fmt.Sprintf("Node %q is this machine's, but its kubelet does not run (%s)", name, r.tell.report.Check.Kubelet),
-			Hint: "`nodejoin join` starts it, or `systemctl start kubelet`"}
+			Hint: "`nodejoin join` starts it, or `systemctl restart kubelet`"}
 	}
 	if err != nil {
 		return "", err

@@ -265,6 +265,11 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		k.Arguments = tellingArguments(p.Args)
 		told = p.Args.NoRegistration
 	}
+	for _, p := range processes {
+		if p.Suspended != "" && p.ComesFrom(k.PID) {
+			k.Suspended, k.State = true, k.State+", "+p.Suspended
+		}
+	}
 	if said {
 		k.RefusesSwap = r.w.SwapRefused(ctx)
 		if !k.RefusesSwap {

@@ -49,6 +49,7 @@ type sim struct {
 	born      time.Time            // when its process was started
 	held      *cluster.Credentials // in its memory
 	stray     bool                 // it is not the service's
+	suspended string               // why it does nothing
 	waiting   bool                 // the service is to start it again soon
 	starts    int                  // by the service alone
 	exits     []time.Time          // of its process, which nobody ordered
@@ -143,7 +144,7 @@ func (s *sim) startKubelet() {
 }
 
 func (s *sim) launch() {
-	s.running, s.born, s.stopped, s.waiting = true, time.Now(), time.Time{}, false
+	s.running, s.born, s.stopped, s.waiting, s.suspended = true, time.Now(), time.Time{}, false, ""
 	if s.mended {
 		s.unit.Failing, s.swap, s.policy, s.dies = false, false, false, ""
 	}
@@ -256,7 +257,7 @@ func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
 	if !s.running {
 		return nil, nil
 	}
-	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
+	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Suspended: s.suspended, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
 }
 
 func (s *sim) KubeletWords(context.Context) host.Words {

@@ -74,6 +74,7 @@ func TestKubeletThatIsStoppedIsNoMemberThoughItsNodeIsReady(t *testing.T) { // B
 		"stopped by hand": func(s *sim) { s.end(false) },
 		"dead":            func(s *sim) { s.end(false); s.node.Ready = "Unknown" },
 		"not understood":  func(s *sim) { s.end(false); s.torn = s.oddConf() },
+		"suspended":       func(s *sim) { s.suspended = "stopped by SIGSTOP" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			live(t, nil, func(s *sim, start func() (Report, error)) {

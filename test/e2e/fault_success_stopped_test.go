@@ -33,6 +33,28 @@ func TestKubeletThatWasStoppedIsStarted(t *testing.T) {
 	e.is(7, "JoinFailed").counts(0, 0, 0, 0).says("Job for kubelet.service failed").within(30 * time.Second)
 }
 
+// It counts as running for whoever would reset, and its Node looks Ready for 50 s.
+func TestKubeletThatIsSuspendedIsBroughtToRun(t *testing.T) {
+	s := tellLive(t, ready())
+	s.join(s.args()...).is(0, "Joined")
+	_, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
+	s.must(err)
+	pod := s.loaded(s.node, "w1")
+	s.must(s.node.Pause("kubelet"))
+	t.Run("check", func(t *testing.T) { s.in(t).checks(s.node, 20, "does not run", "SIGSTOP", "kill -CONT") })
+	e := s.join(s.argsWithout("--token-file", "/root/deleted")...)
+	pod.lives()
+	s.member(e.is(0, "Recovered").counts(0, 0, 1, 0).says("SIGSTOP"))
+	t.Run("check again", func(t *testing.T) { s.in(t).checks(s.node, 0) })
+
+	t.Log("where it cannot be started again there is no success, and no reset")
+	s.must(s.node.SetKubeletFault(testbed.KubeletFault{Fail: map[string]string{"restart": "Job for kubelet.service failed"}}))
+	s.must(s.node.Pause("kubelet"))
+	e = s.join(s.argsWithout("--token-file", "/root/deleted", "--timeout", "15s", "--hold", "5s")...)
+	pod.lives()
+	e.is(7, "JoinFailed").counts(0, 0, 0, 0).says("Job for kubelet.service failed").within(30 * time.Second)
+}
+
 // Between two of its starts there is a Node that is Ready, and nobody who would keep it so.
 func TestKubeletInACrashLoopUnderAReadyNodeIsNoMember(t *testing.T) {
 	s := tellLive(t, ready())

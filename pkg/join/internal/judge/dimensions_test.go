@@ -138,6 +138,7 @@ var dimensions = [axes][]value{
 		unit("runs under another name", Kubelet{Running: true, PID: 7, NodeName: "other"}, time.Hour),
 		unit("runs astray", Kubelet{Running: true, PID: 7, Stray: true}, time.Hour),
 		unit("cannot register", Kubelet{Running: true, PID: 7, Unregistered: "denied the request"}, time.Hour),
+		unit("is suspended", Kubelet{Running: true, PID: 7, Suspended: true}, time.Second),
 	},
 	byPrograms: {
 		notKnown(func(r *row) { r.f.Programs.Value, r.f.Programs.Err = Fitness{}, errSeen }),

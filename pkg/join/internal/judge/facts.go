@@ -178,6 +178,7 @@ type Kubelet struct {
 	NoInit, Missing, Masked bool
 	Running                 bool // a kubelet's process runs, whoever started it
 	Stray                   bool // and it is not the service's
+	Suspended               bool // by a signal or a freezer, so that it does nothing
 	Failed                  bool // the service has failed, or its process ends again and again
 	Starting                bool // the init system is about to start it
 	PID                     int

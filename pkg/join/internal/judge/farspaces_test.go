@@ -154,7 +154,7 @@ var (
 	tokenSights = join(same(bySight, "silence", "not heard", "403", "401"), same(bySight, "404"), same(bySight, alive...),
 		each(bySight, "without a boot ID"), [][]int{but(bySight, append(alive, "without a boot ID", "silence", "not heard", "403", "401", "404")...)})
 	kubeletsToReset = join(same(byKubelet, "failed", "doomed"), each(byKubelet, "stopped", "starting", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs astray"), same(byKubelet, "runs for an hour", "runs and is healthy"),
-		each(byKubelet, "runs for 59 s", "runs under another name"), each(byKubelet, "swap is on", "cannot register"))
+		each(byKubelet, "runs for 59 s", "runs under another name"), each(byKubelet, "swap is on", "cannot register", "is suspended"))
 	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "doomed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
-		same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop"))
+		same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name", "runs for 59 s", "runs for 1 s", "steady after a crash loop", "is suspended"))
 )

@@ -61,7 +61,7 @@ func (v *view) gone() Action {
 func (v *view) mayPutBack() bool {
 	k := v.f.Kubelet.Value
 	return v.p.Restore && v.m.Lost && v.m.Deleted[0] != v.m.PutBackUID && v.state() == Loaded && v.now.Sub(v.m.OwnSeen) <= podPatience &&
-		k.Running && !v.m.fails(k, v.now) && v.m.ranSince.Before(v.m.DeletedAt)
+		k.Running && !k.Suspended && !v.m.fails(k, v.now) && v.m.ranSince.Before(v.m.DeletedAt)
 }
 
 // takingUp: our Node was put back, and its kubelet, which was not restarted, is

@@ -205,6 +205,8 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 	switch {
 	case !k.Running:
 		m.PID, m.ranSince = 0, time.Time{}
+	case k.Suspended:
+		m.PID, m.ranSince = k.PID, at
 	case k.PID != m.PID || m.ranSince.IsZero():
 		m.PID, m.ranSince = k.PID, at
 		if !k.Since.IsZero() && k.Since.Before(at) {

@@ -185,3 +185,22 @@ func TestAFailedActIsNoStepTowardsAReset(t *testing.T) {
 		}
 	})
 }
+
+func TestAKubeletRunsSinceItWasLastSeenSuspended(t *testing.T) {
+	var m Memory
+	for _, look := range []struct {
+		k         Kubelet
+		at, since time.Time
+	}{
+		{Kubelet{Running: true, PID: 7, Since: ago(time.Hour)}, ago(9 * time.Second), ago(time.Hour)},
+		{Kubelet{Running: true, PID: 7, Since: ago(time.Hour), Suspended: true}, ago(8 * time.Second), ago(8 * time.Second)},
+		{Kubelet{Running: true, PID: 7, Since: ago(time.Hour), Suspended: true}, ago(6 * time.Second), ago(6 * time.Second)},
+		{Kubelet{Running: true, PID: 7, Since: ago(time.Hour)}, ago(2 * time.Second), ago(6 * time.Second)},
+		{Kubelet{Running: true, PID: 8, Since: ago(time.Second)}, now, ago(time.Second)},
+	} {
+		m = m.Take(testPolicy, &Facts{Kubelet: Fact[Kubelet]{Value: look.k, At: look.at}}, Unit)
+		if !m.ranSince.Equal(look.since) {
+			t.Errorf("%+v: it runs since %s ago", look.k, now.Sub(m.ranSince))
+		}
+	}
+}

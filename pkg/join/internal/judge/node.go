@@ -160,7 +160,7 @@ func (v *view) kubeletOfMember() (Action, bool) {
 	k, node := v.f.Kubelet, v.sight().Node
 	// a heartbeat has whole seconds, by this machine's own clock
 	reported := v.m.RestartedBeside.IsZero() || node.Heartbeat.After(v.m.RestartedBeside) || !node.Heartbeat.Before(v.m.Restarted.Truncate(time.Second))
-	switch runs := k.Value.Running && !v.m.fails(k.Value, v.now); {
+	switch runs := k.Value.Running && !k.Value.Suspended && !v.m.fails(k.Value, v.now); {
 	case v.f.Join.Running:
 		return pass()
 	case k.Err != nil:

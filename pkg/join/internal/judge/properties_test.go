@@ -38,6 +38,9 @@ func (r *row) kubeletRuns() bool {
 	return k.Running && !r.m.fails(k, now)
 }
 
+// kubeletWorks: one that is suspended cannot be a member's, but its Node may be.
+func (r *row) kubeletWorks() bool { return r.kubeletRuns() && !r.f.Kubelet.Value.Suspended }
+
 func (r *row) sight() Sighting {
 	if r.f.Credentials.Value.State == Loaded {
 		return r.f.Node.Value
@@ -210,7 +213,7 @@ func sparesMember(r *row, a Action) bool {
 	case PutBack, Bootstrap:
 		return false
 	case RestartKubelet:
-		return !r.kubeletRuns() || !r.reports() || r.takingUp() && r.f.Untaken.Known()
+		return !r.kubeletWorks() || !r.reports() || r.takingUp() && r.f.Untaken.Known()
 	}
 	return true
 }
@@ -254,7 +257,7 @@ func observesSuccess(r *row, a Action) bool {
 	}
 	n, over := seen.Value.Node, now.Sub(r.m.LevelSince) >= r.p.Hold
 	return r.isMember() && n.BootID == "boot" && (n.MachineID == "" || n.MachineID == "machine") && n.DeletedAt.IsZero() &&
-		r.f.Kubelet.Known() && r.kubeletRuns() && r.reports() && isFresh(r.f.Kubelet.stamp()) && isFresh(seen.stamp()) && !seen.News &&
+		r.f.Kubelet.Known() && r.kubeletWorks() && r.reports() && isFresh(r.f.Kubelet.stamp()) && isFresh(seen.stamp()) && !seen.News &&
 		(r.p.Until == Registered || !n.Uninitialized) && (r.p.Until != Ready || n.Ready == "True") &&
 		(over || n.Ready == "True" && !n.Uninitialized) && r.m.LevelUID == n.UID && !r.takingUp() && !r.f.Join.Running && !r.forcedReset()
 }

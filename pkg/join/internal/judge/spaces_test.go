@@ -189,7 +189,7 @@ var (
 	// kubelets that only differ in what a restart and its like do not look at
 	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
 		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name"),
-		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop"))
+		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop", "is suspended"))
 	others = []string{"another's", "another's, dead", "another's, alive", "the image's", "the image's, dead", "the image's, alive",
 		"of one kernel with ours", "of an earlier boot", "of an earlier boot, dead", "without a boot ID"}
 	provens = func() (values [][]int) {
@@ -263,16 +263,16 @@ var nodeSpaces = []*space{
 	{"a member with a kubelet that runs", "only a restart looks at what else is at work", map[axis][][]int{byCreds: loadedAs, byLevel: each(byLevel),
 		bySight: each(bySight, "ours", "ours, not ready", "ours, uninitialized"), byKubelet: each(byKubelet), byRestart: each(byRestart), byHold: each(byHold),
 		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *judged) bool {
-		return condition(r) && !r.waitsForTakeup() && (r.kubeletRuns() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running || r.asksAgain())
+		return condition(r) && !r.waitsForTakeup() && (r.kubeletWorks() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running || r.asksAgain())
 	}},
 	{"a Node that was put back", "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
 		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: same(bySince), byRestart: same(byRestart), byHeard: same(byHeard),
 		byFresh: coarse(append(here, OwnNode, Takeup)...)}), func(r *judged) bool { return condition(r) && r.waitsForTakeup() }},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
-		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop")),
+		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop", "is suspended")),
 			map[axis][][]int{bySight: same(bySight, "ours", "ours, not ready", "ours, uninitialized"), bySince: {valuesOf(bySince, nil)}, byHold: each(byHold),
 				byJoin: {but(byJoin, "runs")}}), func(r *judged) bool {
-			return condition(r) && !r.waitsForTakeup() && !r.asksAgain() && (!r.kubeletRuns() || !r.reports() || r.f.Kubelet.Err != nil)
+			return condition(r) && !r.waitsForTakeup() && !r.asksAgain() && (!r.kubeletWorks() || !r.reports() || r.f.Kubelet.Err != nil)
 		}},
 	{"a Node yet to be registered", "a kubelet just started is given time", map[axis][][]int{byCreds: loadedAs,
 		bySight: each(bySight, "404", "dead"), byJoin: each(byJoin), byJoined: each(byJoined), byDeletions: each(byDeletions), byHeard: each(byHeard)},
@@ -327,7 +327,7 @@ func (r *row) unwanted() bool { return r.m.Is == Gone && r.m.Lost && r.m.Mark !=
 
 // waitsForTakeup: of a Node that was put back and is there.
 func (r *row) waitsForTakeup() bool {
-	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletRuns() && r.f.Kubelet.Err == nil &&
+	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletWorks() && r.f.Kubelet.Err == nil &&
 		!r.asksAgain() && !r.unitUnasked())
 }
 
