@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,7 +53,36 @@ func (c *Credentials) Client() (*Client, error) {
 	if c.proxy != nil {
 		transport.Proxy = http.ProxyURL(c.proxy)
 	}
-	return newClientOver(transport, c.Server, c.bearer)
+	client, err := newClientOver(transport, c.Server, c.bearer)
+	if err != nil {
+		return nil, err
+	}
+	client.clock.RoundTripper = &oneConnection{RoundTripper: transport, made: make(chan struct{})}
+	return client, nil
+}
+
+// oneConnection lets the first request make the connection, and the others wait
+// for it, though not for long: net/http has each make one of its own while there
+// is none, and a handshake is the dearest part of asking.
+type oneConnection struct {
+	http.RoundTripper
+	making atomic.Bool
+	made   chan struct{}
+}
+
+const connectionWait = time.Second
+
+func (o *oneConnection) RoundTrip(r *http.Request) (*http.Response, error) {
+	if o.making.CompareAndSwap(false, true) {
+		defer close(o.made)
+		return o.RoundTripper.RoundTrip(r)
+	}
+	select {
+	case <-o.made:
+	case <-r.Context().Done():
+	case <-time.After(connectionWait):
+	}
+	return o.RoundTripper.RoundTrip(r)
 }
 
 // IssuedBy reports whether the client certificate chains to a CA of the bundle

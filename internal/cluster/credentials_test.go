@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,8 +15,10 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -159,6 +162,69 @@ func TestEachConnectionShowsTheCertificateOfThatTime(t *testing.T) {
 		t.Errorf("shown %q, wanted %q", shown, want)
 	}
 }
+
+// A watch and a question begin at the same moment.
+func TestFirstRequestsShareOneConnection(t *testing.T) {
+	s, k := newAPIServer(t), newKubelet(t)
+	s.node = presentNode
+	k.at(t, s)
+	creds, err := k.load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := creds.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var asking sync.WaitGroup
+	for range 5 {
+		asking.Go(func() {
+			if got := client.Node(t.Context(), "w1"); got.Answer != Present {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+	asking.Wait()
+	if n := s.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// Nobody waits long for a first request that is not answered.
+func TestRequestsDoNotWaitForASilentFirstOne(t *testing.T) {
+	never := &oneConnection{RoundTripper: http.DefaultTransport, made: make(chan struct{})}
+	never.making.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://192.0.2.1", nil)
+	if err := send(never, r); err == nil || time.Since(began) > connectionWait/2 {
+		t.Errorf("got %v after %s, with a context that has ended", err, time.Since(began))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		answer := roundTrip(func(*http.Request) (*http.Response, error) { return &http.Response{Body: http.NoBody}, nil })
+		silent := &oneConnection{RoundTripper: answer, made: make(chan struct{})}
+		silent.making.Store(true)
+		began := time.Now()
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://192.0.2.1", nil)
+		if err := send(silent, r); err != nil || time.Since(began) != connectionWait {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func send(over http.RoundTripper, r *http.Request) error {
+	response, err := over.RoundTrip(r)
+	if err == nil {
+		response.Body.Close()
+	}
+	return err
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // sign makes a certificate of a name; by nobody: by itself.
 func sign(t *testing.T, cn string, key *ecdsa.PrivateKey, ca bool, by *authority) *authority {

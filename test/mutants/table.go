@@ -23,6 +23,7 @@ var others = []mutant{
 	{"4", "the keys that prove a control plane", "internal/host/disk.go",
 		`if there(path) && d.ControlPlane == "" {`, `if there(path) && false {`},
 
+	{"§2", "one connection for a watch and a question", "internal/cluster/credentials.go", "case <-o.made:", "default:"},
 	{"§2", "a connection that the API server keeps", "internal/cluster/client.go", "IdleConnTimeout:       time.Minute,", "IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,"},
 	{"§2", "asking another server behind the load balancer", "internal/cluster/discover.go", "time.Since(d.dialed) > otherServer", "time.Since(d.dialed) > 1000*otherServer"},
 	{"§2", "using the connection that a knock has made", "internal/cluster/door.go", "conn != nil && addr == d.addr", "conn != nil && addr == \"\""},
