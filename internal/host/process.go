@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -154,7 +155,7 @@ func (h Host) noRegistration(flag, file string) string {
 	var config struct {
 		RegisterNode *bool `json:"registerNode"`
 	}
-	if file == "" || err != nil || yaml.Unmarshal(raw, &config) != nil || config.RegisterNode == nil || *config.RegisterNode {
+	if file == "" || err != nil || !bytes.Contains(raw, []byte("registerNode")) || yaml.Unmarshal(raw, &config) != nil || config.RegisterNode == nil || *config.RegisterNode {
 		return ""
 	}
 	return "registerNode: false in " + file

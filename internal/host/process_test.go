@@ -171,3 +171,12 @@ func TestDescentEndsInACircle(t *testing.T) {
 		}
 	}
 }
+
+// A member pays for one look through all of /proc.
+func BenchmarkKubeletProcesses(b *testing.B) {
+	for b.Loop() {
+		if _, err := (Host{}).KubeletProcesses(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func (h Host) unlessEnded(pid int, err error) error {
 // process reads one; the error is errEnded if there is none.
 func (h Host) process(pid int) (process, error) {
 	path := h.proc(pid, "stat")
-	b, err := os.ReadFile(path)
+	b, err := readProc(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return process{}, errEnded
 	} else if err != nil {
@@ -125,6 +125,29 @@ func (h Host) proc(pid int, name string) string {
 	return filepath.Join(h.Path("/proc"), strconv.Itoa(pid), name)
 }
 
+// readProc is os.ReadFile for what is short and never blocks, with a third of its system calls: it is used twice for each
+// process of a machine.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 0, 1024)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if b = b[:len(b)+n]; len(b) < cap(b) {
+			return b, nil
+		}
+		b = slices.Grow(b, cap(b))
+	}
+}
+
 // self is this process's number in the /proc that is read, which can be that of an outer PID namespace.
 func (h Host) self() int {
 	if link, err := os.Readlink(h.Path("/proc/self")); err == nil {
@@ -137,7 +160,7 @@ func (h Host) self() int {
 
 // commandLine is nil for a process without memory of its own: one of the kernel's, or one that is about to be gone.
 func (h Host) commandLine(pid int) ([]string, error) {
-	b, err := os.ReadFile(h.proc(pid, "cmdline"))
+	b, err := readProc(h.proc(pid, "cmdline"))
 	if err != nil {
 		return nil, h.unlessEnded(pid, err)
 	} else if len(b) == 0 {
