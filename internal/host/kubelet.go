@@ -63,6 +63,15 @@ func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 	return Unit{}, ErrNoInitSystem
 }
 
+// atBoot is where systemd keeps what kubeadm's unit file asks for once it is enabled.
+const atBoot = "/etc/systemd/system/multi-user.target.wants/kubelet.service"
+
+// StartsAtBoot tells without asking the init system that the kubelet's service is enabled. False means nothing.
+func (h Host) StartsAtBoot() bool {
+	_, err := os.Lstat(h.Path(atBoot))
+	return err == nil && manager() == systemd
+}
+
 // RestartKubelet restarts the kubelet as kubeadm does, on systemd after reading the unit files again. The error carries the
 // command and the end of its output, and wraps context.Cause(ctx) if ctx ended first.
 func (h Host) RestartKubelet(ctx context.Context) error { return changeKubelet(ctx, "restart") }

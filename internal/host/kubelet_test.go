@@ -194,3 +194,19 @@ func TestSwapIsOnIfTheKernelListsSome(t *testing.T) {
 		}
 	}
 }
+
+func TestAServiceThatIsLinkedStartsAtBoot(t *testing.T) {
+	programs(t, map[string]string{"systemctl": "exit 1"})
+	h := machine(t, nil)
+	if h.StartsAtBoot() {
+		t.Error("without a link")
+	}
+	link(t, h.Path(atBoot), "/usr/lib/systemd/system/kubelet.service")
+	if !h.StartsAtBoot() {
+		t.Error("with a link, to a file that is not there")
+	}
+	programs(t, nil)
+	if h.StartsAtBoot() {
+		t.Error("without systemd")
+	}
+}

@@ -63,3 +63,39 @@ func TestCredentialsThatNobodyKnowsWhereToLookForAreNotMissing(t *testing.T) {
 		t.Errorf("one ran before: got %v, of %s", err, m.CredentialsPath())
 	}
 }
+
+// here is a world of kubelets alone.
+type here struct {
+	world
+	enabled bool
+	run     []host.KubeletProcess
+	err     error
+}
+
+func (h here) StartsAtBoot() bool                               { return h.enabled }
+func (h here) KubeletProcesses() ([]host.KubeletProcess, error) { return h.run, h.err }
+
+func TestAMembersKubeletIsFoundWithoutItsService(t *testing.T) {
+	of := func(from ...int) host.KubeletProcess {
+		return host.KubeletProcess{PID: 7, Ancestors: from, Args: host.KubeletArgs{HostnameOverride: "W1x"}}
+	}
+	suspended := of(1)
+	suspended.Suspended = "frozen"
+	k, found := (&run{w: here{enabled: true, run: []host.KubeletProcess{of(1)}}}).membersKubelet()
+	if !found || !k.Running || k.PID != 7 || k.NodeName != "w1x" || k.Exits != -1 {
+		t.Errorf("got %+v", k)
+	}
+	for name, w := range map[string]here{
+		"not enabled":     {run: []host.KubeletProcess{of(1)}},
+		"none":            {enabled: true},
+		"two":             {enabled: true, run: []host.KubeletProcess{of(1), of(1)}},
+		"not known":       {enabled: true, run: []host.KubeletProcess{of(1)}, err: errors.New("no /proc")},
+		"suspended":       {enabled: true, run: []host.KubeletProcess{suspended}},
+		"of a wrapper":    {enabled: true, run: []host.KubeletProcess{of(6, 1)}},
+		"of another init": {enabled: true, run: []host.KubeletProcess{of()}},
+	} {
+		if k, found := (&run{w: w}).membersKubelet(); found {
+			t.Errorf("%s: got %+v", name, k)
+		}
+	}
+}

@@ -103,7 +103,15 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 		}
 	case judge.Unit:
 		said, gone := r.memory.Is != judge.Member && r.memory.Joins+r.memory.Restarts > 0, r.memory.Is == judge.Gone
+		member := r.memory.Is == judge.Member && r.memory.Acts == 0
 		return func(ctx context.Context) func() {
+			k, found := judge.Kubelet{}, false
+			if member {
+				k, found = r.membersKubelet()
+			}
+			if found {
+				return fact(asked, &r.facts.Kubelet)(k, nil)
+			}
 			k, disabled, err := r.kubelet(ctx, said)
 			k.Healthy = gone && k.Running && r.w.KubeletHealthy(ctx)
 			put := fact(asked, &r.facts.Kubelet)(k, err)
@@ -227,6 +235,32 @@ func (r *run) company() (judge.Machine, error) {
 	return here, nil
 }
 
+// membersKubelet is the one that init has started and that runs: all that a
+// success asks for, at a small part of the cost of asking for the service. Who
+// would do something asks for that, once the Node is no member's any more.
+func (r *run) membersKubelet() (k judge.Kubelet, found bool) {
+	if !r.w.StartsAtBoot() {
+		return k, false
+	}
+	processes, err := r.w.KubeletProcesses()
+	if err != nil || len(processes) != 1 || processes[0].Suspended != "" || !slices.Equal(processes[0].Ancestors, []int{1}) {
+		return k, false
+	}
+	k = judge.Kubelet{Exits: -1, State: "running"}
+	runs(&k, processes[0])
+	return k, true
+}
+
+// runs takes in the process that the kubelet is.
+func runs(k *judge.Kubelet, p host.KubeletProcess) {
+	k.Running, k.PID = true, p.PID
+	if k.Since.IsZero() {
+		k.Since = p.Started
+	}
+	k.NodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
+	k.Arguments = tellingArguments(p.Args)
+}
+
 // kubelet is its service and, whoever started it, its process. What it said is
 // asked for only where this run has done something to it.
 func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled bool, err error) {
@@ -257,12 +291,7 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 			continue
 		}
 		k.Stray = !k.Running && !k.Starting
-		k.Running, k.PID = true, p.PID
-		if k.Since.IsZero() {
-			k.Since = p.Started
-		}
-		k.NodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
-		k.Arguments = tellingArguments(p.Args)
+		runs(&k, p)
 		told = p.Args.NoRegistration
 	}
 	for _, p := range processes {

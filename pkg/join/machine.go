@@ -225,10 +225,14 @@ func (m *machine) Register(as registration) {
 // likelyName is the name to begin with: ours or, where that is not known yet,
 // the one whose credentials are here.
 func (m *machine) likelyName() string {
-	if creds, err := m.Credentials(); m.name == "" && err == nil {
-		return creds.NodeName
+	if m.name != "" {
+		return m.name
 	}
-	return m.name
+	creds, err := m.Credentials()
+	if err != nil {
+		return ""
+	}
+	return creds.NodeName
 }
 
 // Join gives kubeadm its configuration in a file that lives in memory and no

@@ -257,7 +257,14 @@ func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
 	if !s.running {
 		return nil, nil
 	}
-	return []host.KubeletProcess{{PID: s.pid(), Started: s.born, Suspended: s.suspended, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
+	return []host.KubeletProcess{{PID: s.pid(), Ancestors: []int{1}, Started: s.born, Suspended: s.suspended, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
+}
+
+// StartsAtBoot is not known of every other kubelet, whose service is asked then.
+func (s *sim) StartsAtBoot() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.unit.Disabled && s.life%2 == 0
 }
 
 func (s *sim) KubeletWords(context.Context) host.Words {

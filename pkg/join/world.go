@@ -33,6 +33,7 @@ type world interface {
 	Kubelet(context.Context) (host.Unit, error)
 	KubeletHealthy(context.Context) bool // by its own word
 	KubeletProcesses() ([]host.KubeletProcess, error)
+	StartsAtBoot() bool // the kubelet, for certain
 	RestartKubelet(context.Context) error
 	StopKubelet(context.Context) error
 	StartKubelet(context.Context) error

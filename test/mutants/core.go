@@ -22,6 +22,8 @@ var core = []mutant{
 	{"1", "a kubelet that runs", inNode, "case runs && reported:", "case reported:"},
 	{"1", "a kubelet that runs and does not fail", inNode, "switch runs := k.Value.Running && !k.Value.Suspended && !v.m.fails(k.Value, v.now); {", "switch runs := k.Value.Running && !k.Value.Suspended; {"},
 	{"1", "a kubelet that is not suspended", inNode, "!k.Value.Suspended && ", ""},
+	{"1", "a member's kubelet that is suspended, found without its service", "pkg/join/look.go", `processes[0].Suspended != "" || `, ""},
+	{"1", "the service's word once something was done", "pkg/join/look.go", "r.memory.Is == judge.Member && r.memory.Acts == 0", "r.memory.Acts >= 0"},
 	{"1", "knowing that the kubelet runs", inNode, "case k.Err != nil:\n\t\treturn v.wait(Verify", "case k.Err != nil:\n\t\treturn pass()\n\tcase v.forced():\n\t\treturn v.wait(Verify"},
 	{"1", "looking at the kubelet again before success", inNode, "old := v.stale(v.eyes() | Unit)", "old := v.stale(v.eyes())"},
 	{"1", "the kubelet's report after a start", inNode, "case runs && reported:", "case runs && (reported || true):"},

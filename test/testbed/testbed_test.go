@@ -348,6 +348,14 @@ func TestSystemctlSpeaksAsSystemdDoes(t *testing.T) {
 	check("not found", 5, "restart", "kubelet")
 	ok(t, n.SetKubeletFault(KubeletFault{Disabled: true}))
 	check("disabled\n", 1, "is-enabled", "kubelet")
+	const link = "/etc/systemd/system/multi-user.target.wants/kubelet.service"
+	if n.Exists(link) {
+		t.Error("a disabled unit is linked")
+	}
+	check("Created symlink "+link, 0, "enable", "kubelet")
+	if _, err := os.Lstat(n.Path(link)); err != nil {
+		t.Error(err)
+	}
 	ok(t, n.SetKubeletFault(KubeletFault{Fail: map[string]string{"restart": "Job for kubelet.service failed."}}))
 	check("Job for kubelet.service failed.", 1, "restart", "kubelet")
 	ok(t, n.SetKubeletFault(KubeletFault{Command: []string{"sleep", "60"}}))

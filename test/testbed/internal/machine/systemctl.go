@@ -160,7 +160,7 @@ func (u *units) enable(on bool) func(string, options) Reply {
 			return Reply{Stderr: s.Fail[verb] + "\n", Code: 1}
 		}
 		reply := Reply{}
-		link := "/etc/systemd/system/multi-user.target.wants/" + name
+		link := wanted + name
 		if on && !s.Enabled {
 			reply.Stderr = fmt.Sprintf("Created symlink %s → /lib/systemd/system/%s.\n", link, name)
 		} else if !on && s.Enabled {

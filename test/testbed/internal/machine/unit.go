@@ -75,7 +75,27 @@ func loadUnits(children *children) (*units, error) {
 	for _, unit := range saved {
 		u.byName[unit.Name] = &service{Unit: unit, UnitState: idle("inactive")}
 	}
-	return u, nil
+	return u, u.link()
+}
+
+// wanted is where systemd has a link to each unit that is started at boot.
+const wanted = "/etc/systemd/system/multi-user.target.wants/"
+
+func (u *units) link() error {
+	if err := os.MkdirAll(wanted, 0o755); err != nil {
+		return err
+	}
+	for name, s := range u.byName {
+		if err := os.Remove(wanted + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if s.Enabled && !s.Missing {
+			if err := os.Symlink("/lib/systemd/system/"+name, wanted+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func idle(state string) UnitState {
@@ -93,7 +113,7 @@ func (u *units) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(unitsFile, data, 0o644)
+	return errors.Join(u.link(), os.WriteFile(unitsFile, data, 0o644))
 }
 
 func (u *units) boot() {
