@@ -279,7 +279,7 @@ var nodeSpaces = []*space{
 		func(r *judged) bool { return condition(r) && r.early() && !r.unwanted() && !r.waitsForTakeup() }},
 	{"a Node whose owner wants it gone", "it is left", map[axis][][]int{byCreds: loadedAs, bySight: each(bySight, "404"), byReturn: each(byReturn, "marked"), byDeletions: each(byDeletions)},
 		func(r *judged) bool { return condition(r) && r.unwanted() }},
-	{putBackSpace, "its kubelet runs", tending(each(byKubelet, "runs for 1 s", "runs for 59 s", "runs for an hour", "runs and is healthy", "runs astray", "swap is on", "doomed", "cannot register", "steady after a crash loop"),
+	{putBackSpace, "its kubelet runs", tending(each(byKubelet, "runs for 1 s", "runs for 59 s", "runs for an hour", "runs and is healthy", "runs under another name", "runs astray", "swap is on", "doomed", "cannot register", "steady after a crash loop"),
 		map[axis][][]int{bySight: each(bySight, "404"), byReturn: each(byReturn), byDeletions: each(byDeletions), byReset: same(byReset), byJoined: same(byJoined), byRestart: same(byRestart),
 			byHeard: same(byHeard)}), func(r *judged) bool { return condition(r) && !r.early() && !r.unwanted() && r.mayPutBack() }},
 	{"a Node that is gone", "a restart, or time, may bring it back", tending(kubelets, map[axis][][]int{bySight: each(bySight, "404"),
