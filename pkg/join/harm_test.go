@@ -384,3 +384,15 @@ func TestCredentialsThatGoWhileTheKubeletIsStoppedAreAPersonsJob(t *testing.T) {
 		wanted{reason: Refused, restarts: -1}.check(s.t, r, err)
 	})
 }
+
+// Found by a random schedule: a kubelet that was stopped for another reset and started again says why it cannot register, too.
+func TestWhyAKubeletThatWasStartedAgainCannotRegisterIsRead(t *testing.T) { // A1
+	live(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim, start func() (Report, error)) {
+		s.change(func() { beginnings["a clone of a dead machine"](s) })
+		s.after(100*time.Millisecond+offBeat(0), func() { s.deleteNode() })
+		s.after(300*time.Millisecond+offBeat(1), func() { s.policy = true })
+		r, err := start()
+		wanted{reason: JoinFailed}.check(s.t, r, err)
+		says(s.t, r, refusedByPolicy)
+	})
+}

@@ -102,7 +102,7 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 			return func() { r.credentials(asked, creds, err) }
 		}
 	case judge.Unit:
-		said, gone := r.memory.Is != judge.Member && r.memory.Joins+r.memory.Restarts > 0, r.memory.Is == judge.Gone
+		said, gone := r.memory.Is != judge.Member && r.memory.Started(), r.memory.Is == judge.Gone
 		member := r.memory.Is == judge.Member && r.memory.Acts == 0
 		return func(ctx context.Context) func() {
 			k, found := judge.Kubelet{}, false

@@ -233,8 +233,8 @@ var dimensions = [axes][]value{
 		val("one just now", func(r *row) { r.m.FailedAt, r.m.BackOffUntil = ago(time.Second), now.Add(time.Second) }),
 	},
 	byPause: {
-		val("none", func(r *row) { r.m.Restarts, r.m.RestartPause = 0, 0 }),
-		val("30 s", func(r *row) { r.m.Restarts, r.m.RestartPause = 1, 30*time.Second }),
+		val("none", func(r *row) { r.m.RestartPause = 0 }),
+		val("30 s", func(r *row) { r.m.RestartPause = 30 * time.Second }),
 	},
 	byStopped: {
 		val("never", func(r *row) { r.m.StoppedAt, r.m.StoppedFor = time.Time{}, None }),

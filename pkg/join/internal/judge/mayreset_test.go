@@ -27,7 +27,7 @@ func allowed(ground Ground) (Policy, Memory, Facts) {
 		f.Credentials.Value = Credentials{State: NotThere}
 	case StaysAway:
 		stopped(Gone)
-		m.Restarted, m.Restarts = now.Add(-9*time.Minute), 1
+		m.Restarted = now.Add(-9 * time.Minute)
 	case RefusesKubelet:
 		stopped(Refused)
 		m.takenSince = now.Add(-2 * RefusedPatience)

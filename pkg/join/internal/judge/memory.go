@@ -60,7 +60,7 @@ type Memory struct {
 	JoinedAt        time.Time // last kubeadm join began
 	StoppedAt       time.Time // the kubelet, by us, and not started since,
 	StoppedFor      Ground    // and before which reset
-	Joins, Restarts int
+	Joins           int
 	PutBackUID      string    // of the deleted Node that was put back last, well or not,
 	PutBackAt       time.Time // and when; zero once the kubelet has taken it up, or was restarted for it
 	BootstrapAt     time.Time // the kubelet bootstraps again since; zero once it has its certificate, or that has failed
@@ -213,8 +213,8 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 			m.ranSince = k.Since
 		}
 	}
-	switch ours := m.Joins+m.Restarts > 0; {
-	case k.Fatal == "" || !ours:
+	switch {
+	case k.Fatal == "" || !m.Started():
 		m.fatal, m.Doomed = "", false
 	case m.fatal != k.Fatal:
 		m.fatal, m.fatalPID, m.Doomed = k.Fatal, k.Exits, false
@@ -223,6 +223,9 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 	}
 	return m
 }
+
+// Started reports whether this run has started a kubelet, so that its words since then are this run's to read.
+func (m Memory) Started() bool { return m.Joins > 0 || !m.Restarted.IsZero() }
 
 func (m Memory) exit(at time.Time) Memory {
 	m.exits = [2]time.Time{at, m.exits[0]}
@@ -320,9 +323,6 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 	case RestartKubelet, StartKubelet, Bootstrap:
 		if failed {
 			return m
-		}
-		if a.Kind != StartKubelet {
-			m.Restarts++
 		}
 		if a.Kind == Bootstrap {
 			m.BootstrapAt = now
