@@ -69,6 +69,8 @@ type sim struct {
 	looks     int // for credentials
 	fit       error
 	fitTakes  time.Duration               // for kubeadm to say its version
+	askTakes  time.Duration               // for the init system to say how the kubelet is
+	initFails error                       // instead of that
 	restart   error                       // of the next restarts
 	hangs     map[string]bool             // "reset", "restart": until it is ended
 	join      func(context.Context) error // instead of a good join
@@ -279,9 +281,15 @@ func (s *sim) KubeletWords(context.Context) host.Words {
 	return host.Words{Unregistered: refusedByPolicy}
 }
 
-func (s *sim) Kubelet(context.Context) (host.Unit, error) {
+func (s *sim) Kubelet(ctx context.Context) (host.Unit, error) {
+	if s.askTakes > 0 {
+		_ = wait(ctx, s.askTakes)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.initFails != nil {
+		return host.Unit{}, s.initFails
+	}
 	u := s.unit
 	u.Running, u.Exits = s.running && !s.stray, s.starts
 	u.Active, u.Looping = u.Running || s.waiting, s.waiting && s.crashing()

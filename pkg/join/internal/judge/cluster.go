@@ -175,8 +175,6 @@ func (v *view) runningKubelet() (Action, bool) {
 	switch old := v.stale(local | Token | Certificate); {
 	case old != 0:
 		return v.ask(old, ""), true
-	case k.Err != nil:
-		return fail("asking for the kubelet's service", "", k.Err), true
 	case v.m.fails(k.Value, v.now) || !k.Value.Running && !k.Value.Starting:
 		return pass()
 	case !k.Value.Running || v.now.Sub(v.m.ranSince) < steadyFor:

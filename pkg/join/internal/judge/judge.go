@@ -265,7 +265,7 @@ func (v *view) unit() (Action, bool) {
 	k := v.f.Kubelet
 	switch {
 	case k.Err != nil:
-		return fail("asking for the kubelet's service", "", k.Err), true
+		return v.wait("", JoinFailed, "the kubelet's service cannot be asked for", "nothing is done meanwhile", k.Err).asking(v, Unit, ProbeSilent), true
 	case k.Value.NoInit:
 		return end(HostUnfit, "neither systemd nor OpenRC is here to run the kubelet", "", nil)
 	case k.Value.Missing:
@@ -288,8 +288,6 @@ func (v *view) name() (Action, bool) {
 	switch {
 	case v.unasked(Naming) != 0:
 		return v.ask(Naming, Discover), true
-	case n.Err != nil:
-		return fail("finding out our Node's name", "", n.Err), true
 	case n.Value.End != nil:
 		return *n.Value.End, true
 	case n.Value.Wait != nil:
