@@ -693,7 +693,7 @@ func TestSilenceIsNoWordAboutAPendingRequest(t *testing.T) {
 		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
 		s.after(500*time.Millisecond, func() { s.down, s.running = true, false })
 		s.after(30*time.Second, func() { s.down, s.running = false, true })
-		s.after(time.Minute, s.kubeletJoins)
+		s.after(70*time.Second, s.kubeletJoins) // no crash loop: more than a minute after the first one's end
 		r, err := start()
 		wanted{reason: AlreadyJoined}.check(s.t, r, err)
 	})

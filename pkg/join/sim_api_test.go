@@ -12,8 +12,11 @@ import (
 // reach waits for as long as a request to a frozen API server does.
 func (s *sim) reach(ctx context.Context) error {
 	s.mu.Lock()
-	frozen := s.frozen
+	frozen, answers := s.frozen, s.answers
 	s.mu.Unlock()
+	if answers > 0 {
+		_ = wait(ctx, answers)
+	}
 	if frozen {
 		_ = wait(ctx, 8*time.Second)
 		return errors.New("timeout")

@@ -2,9 +2,36 @@ package join
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
+
+// What takes long must not make another answer old for ever. systemd and the journal of a small machine that boots take
+// seconds, and so does an API server for which hundreds of nodes wait.
+func TestSlowAnswersComeToADecision(t *testing.T) {
+	for begins, want := range map[string]wanted{
+		"a clean host":                {reason: Joined, joins: 1},
+		"leftovers":                   {reason: Joined, joins: 1, resets: 1},
+		"a member":                    {reason: AlreadyJoined},
+		"a deleted Node":              {reason: Recovered, restarts: 1},
+		"a clone of a living machine": {reason: Joined, joins: 1, resets: 1},
+	} {
+		for _, here := range []time.Duration{0, 600 * time.Millisecond, 3 * time.Second} {
+			for _, there := range []time.Duration{0, time.Second, 1900 * time.Millisecond, 3 * time.Second} {
+				t.Run(fmt.Sprintf("%s, %s here, %s there", begins, here, there), func(t *testing.T) {
+					live(t, nil, func(s *sim, start func() (Report, error)) {
+						s.askTakes, s.answers = here, there
+						s.change(func() { beginnings[begins](s) })
+						r, err := start()
+						want.check(s.t, r, err)
+						took(s.t, r, 0, 3*time.Minute)
+					})
+				})
+			}
+		}
+	}
+}
 
 // systemd is not there yet in the first seconds of a boot; one failure is no word for the rest of the run.
 func TestInitSystemThatIsSilentAtFirstIsAskedAgain(t *testing.T) {

@@ -11,7 +11,7 @@ var reset = []mutant{
 	{"2a", "looking for the Node that the running kubelet's arguments name", inCluster, "other := v.nodeName() != v.f.Name.Value.Name", "other := v.nodeName() != v.f.Name.Value.Name && false"},
 	{"2a", "asking, before a running kubelet is stopped, whether it is a member's", inCluster, "case c.Node.Answer == Forbidden || other && v.f.Second.Value.Answer < Absent:", "case false:"},
 	{"2a", "seeing for some seconds whether the kubelet runs", inCluster, "case !k.Value.Running || v.now.Sub(v.m.ranSince) < steadyFor:", "case !k.Value.Running:"},
-	{"2a", "knowing whether the kubelet runs", inJudge, "case k.Err != nil:\n\t\treturn fail(", "case false:\n\t\treturn fail("},
+	{"2a", "knowing whether the kubelet runs", inJudge, "case k.Err != nil:\n\t\treturn v.wait(", "case false:\n\t\treturn v.wait("},
 	{"2a", "two exits within a minute being a failure", inMemory, "return k.Failed || !m.exits[1].IsZero()", "return k.Failed || false && !m.exits[1].IsZero()"},
 	{"2a", "a minute between them being none", inMemory, "now.Sub(m.exits[1]) < failingWithin", "true"},
 	{"2a", "a kubelet that is about to be started again not failing", "pkg/join/look.go", "unit.Failing && !waits || unit.Looping", "unit.Failing || unit.Looping"},

@@ -129,10 +129,10 @@ func (v *view) request() (Action, bool) {
 	}
 	r := v.f.Request
 	switch {
-	case v.unasked(Certificate) != 0 || r.Acts != v.m.Acts || v.older(Certificate, ProbeSilent) != 0:
+	case v.stale(Certificate) != 0:
 		return v.ask(Certificate, Discover), true
 	case r.Err != nil: // no word about a request is not the word that there is none
-		return fail("asking for our certificate request", "", r.Err), true
+		return v.wait(Discover, JoinFailed, "whether a certificate request of ours is pending is not known", "", r.Err).asking(v, Certificate|Kubeconfig|Unit, ProbeSilent), true
 	case r.Value.Denied && v.m.Denial != v.m.DenialTold:
 		return fail(v.m.Denial, "", nil), true
 	case !v.requestLives():

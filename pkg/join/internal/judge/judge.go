@@ -70,17 +70,34 @@ func (v *view) unasked(topics Topic) (missing Topic) {
 }
 
 // stale are those of the topics on whose answers no act may rest: asked before
-// the last act, or older than FreshFor. An answer that took longer may be as
-// old as it took, or two slow ones would never be fresh together. What is on
-// this machine is looked at last: it is cheap, and changes with what was heard.
-func (v *view) stale(topics Topic) (old Topic) {
-	var heard time.Time // the last answer of others
-	for t := range (topics &^ local).each {
-		heard = later(heard, v.f.stamp(t).at)
+// the last act, or older than FreshFor. What is on this machine is looked at
+// last, for it changes with what was heard.
+func (v *view) stale(topics Topic) Topic { return v.staleAfter(topics, FreshFor) }
+
+// staleAfter: the cluster's word is stale after that. Whatever takes long must
+// not make another answer old for ever, each asked for again because of the
+// other: an answer may be twice as old as it took, and others' as much older as
+// the look at this machine takes that comes after theirs.
+func (v *view) staleAfter(topics Topic, word time.Duration) (old Topic) {
+	var heard time.Time       // the last answer of others
+	var looking time.Duration // at this machine
+	for t := range (topics | local).each {
+		if s := v.f.stamp(t); local&t == 0 {
+			heard = later(heard, s.at)
+		} else {
+			looking = max(looking, s.at.Sub(s.asked))
+		}
 	}
 	for t := range topics.each {
-		s := v.f.stamp(t)
-		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > max(FreshFor, s.at.Sub(s.asked)) || local&t != 0 && s.asked.Before(heard) {
+		s, limit := v.f.stamp(t), FreshFor
+		if t == Token {
+			limit = word
+		}
+		limit = max(limit, 2*s.at.Sub(s.asked))
+		if local&t == 0 {
+			limit += looking
+		}
+		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > limit || local&t != 0 && s.asked.Before(heard) {
 			old |= t
 		}
 	}
@@ -325,7 +342,7 @@ func (v *view) refuseUnderstanding() (Action, bool) {
 // join is what is left to do.
 func (v *view) join() (Action, bool) {
 	needed := Files | Company | Kubeconfig | Unit | Token
-	if old := v.stale(needed) | v.older(Token, justNow); old != 0 {
+	if old := v.staleAfter(needed, justNow); old != 0 {
 		return v.ask(old, ""), true
 	}
 	if a, unready := v.programsUnready(); unready {
