@@ -3,6 +3,7 @@ package join
 import (
 	"errors"
 	"fmt"
+
 	"testing"
 	"time"
 )
@@ -51,4 +52,26 @@ func TestInitSystemThatIsSilentAtFirstIsAskedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The controllers are away, so nobody turns Ready of a Node whose kubelet runs and is not let to report.
+func TestKubeletOfAMemberThatDoesNotReportFailsOncePerPause(t *testing.T) {
+	events, stop := 0, func() {}
+	count := func(c *Config) {
+		c.Observe = func(Event) {
+			if events++; events > 100 { // a loop at one instant has no other end
+				stop()
+			}
+		}
+	}
+	simulate(t, count, func(s *sim, start func() (Report, error)) {
+		stop = s.interrupt
+		s.ready, s.policy = true, true
+		s.joined()
+		s.node.Heartbeat = time.Now().Add(-time.Minute)
+		s.end(false)
+		s.after(150*time.Second, func() { s.policy = false })
+		r, err := start()
+		wanted{reason: Recovered, restarts: 1}.check(s.t, r, err)
+	})
 }

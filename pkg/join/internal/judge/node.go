@@ -181,7 +181,7 @@ func (v *view) kubeletOfMember() (Action, bool) {
 	if a, unfit := v.unit(); unfit {
 		return a, true
 	}
-	if v.m.lasting(v.m.Restarted, v.now) >= RestartPatience {
+	if v.m.lasting(v.m.Restarted, v.now) >= RestartPatience && !v.now.Before(v.m.BackOffUntil) { // the row of that name comes later
 		return fail(fmt.Sprintf("verifying: the kubelet does not report for Node %q, %s after its restart", node.Name, seconds(v.m.lasting(v.m.Restarted, v.now))), "", nil), true
 	}
 	return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is ours, but its kubelet has not reported since it was started", node.Name),
