@@ -3,7 +3,7 @@ package join
 import (
 	"errors"
 	"fmt"
-
+	"slices"
 	"testing"
 	"time"
 )
@@ -73,5 +73,18 @@ func TestKubeletOfAMemberThatDoesNotReportFailsOncePerPause(t *testing.T) {
 		s.after(150*time.Second, func() { s.policy = false })
 		r, err := start()
 		wanted{reason: Recovered, restarts: 1}.check(s.t, r, err)
+	})
+}
+
+// Found by a random schedule: to stop the service does not stop it, and each try made all that was known old.
+func TestKubeletOutsideItsServiceIsNotStoppedAgainAndAgain(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.change(func() { s.joined(); s.creds, s.node, s.pods, s.stray = nil, nil, 0, true })
+		s.after(time.Minute, func() { s.end(false) })
+		r, err := start()
+		wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
+		if slices.Contains(s.log, "stop kubelet") {
+			s.t.Errorf("it was stopped: %q", s.log)
+		}
 	})
 }

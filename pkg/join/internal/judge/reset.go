@@ -84,6 +84,9 @@ func (v *view) reset() (Action, bool) {
 	}
 	why := v.why(ground)
 	switch {
+	case k.Stray && ground != Asked && !v.m.fails(k, v.now):
+		return v.wait("", JoinFailed, fmt.Sprintf("%s, and the kubelet that runs (process %d) is not the service's", why, k.PID),
+			"to stop the service would not stop it: see who has started it", nil).asking(v, Unit|Kubeconfig, ProbeSilent), true
 	case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):
 		return Action{Kind: StopKubelet, Ground: ground, Because: needed, Message: "before a reset, so that nothing changes meanwhile: " + why}, true
 	case ground == Clone && !v.otherLives():
