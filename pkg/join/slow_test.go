@@ -12,11 +12,13 @@ import (
 // seconds, and so does an API server for which hundreds of nodes wait.
 func TestSlowAnswersComeToADecision(t *testing.T) {
 	for begins, want := range map[string]wanted{
-		"a clean host":                {reason: Joined, joins: 1},
-		"leftovers":                   {reason: Joined, joins: 1, resets: 1},
-		"a member":                    {reason: AlreadyJoined},
-		"a deleted Node":              {reason: Recovered, restarts: 1},
-		"a clone of a living machine": {reason: Joined, joins: 1, resets: 1},
+		"a clean host":                    {reason: Joined, joins: 1},
+		"leftovers":                       {reason: Joined, joins: 1, resets: 1},
+		"a member":                        {reason: AlreadyJoined},
+		"a deleted Node":                  {reason: Recovered, restarts: 1},
+		"a clone of a living machine":     {reason: Joined, joins: 1, resets: 1},
+		"a kubelet.conf of another kind":  {reason: AlreadyJoined},
+		"another kind of it, and no Node": {reason: Recovered, restarts: 1},
 	} {
 		for _, here := range []time.Duration{0, 600 * time.Millisecond, 3 * time.Second} {
 			for _, there := range []time.Duration{0, time.Second, 1900 * time.Millisecond, 3 * time.Second} {

@@ -326,7 +326,7 @@ func (v *view) notUnderstood() (Action, bool) {
 		return v.ask(v.stale(TokensNode), Verify).asking(v, TokensNode, ProbeSilent), true
 	}
 	if a, decided := v.condition(); decided && a.Kind != BackOff {
-		if a.Kind == Wait {
+		if a.Kind == Wait && a.Ask == 0 { // or the Node, asked for meanwhile, makes what is looked at old
 			a = a.asking(v, TokensNode|Unit, ProbeSilent)
 		}
 		return a, true
