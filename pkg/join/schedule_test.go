@@ -154,6 +154,10 @@ func (s *sim) keep(sc schedule, r Report, err error, took time.Duration) {
 	}
 	promise(took <= sc.timeout+grace, "it took %s", took)
 	promise(s.interrupted.IsZero() || time.Since(s.interrupted) <= grace, "it went on for %s after the signal", time.Since(s.interrupted))
+	// The disk is looked at ten times a second while kubeadm joins, and an API server that starts is asked five times; what
+	// asks on and on at one instant is bounded by askMost only.
+	often := 100 + int(12*took.Seconds())
+	promise(s.looks <= often && s.requests <= often, "%d looks for credentials and %d requests in %s", s.looks, s.requests, took)
 	promise(s.kubeadms == 0, "%d kubeadm left behind", s.kubeadms)
 	promise(s.stopped.IsZero(), "the kubelet is left stopped")
 	promise(r.Result != nil && (*r.Result == Success) == (err == nil), "error %v, but the report says %v", err, r.Result)

@@ -12,6 +12,7 @@ import (
 // reach waits for as long as a request to a frozen API server does.
 func (s *sim) reach(ctx context.Context) error {
 	s.mu.Lock()
+	s.requests++
 	frozen, answers := s.frozen, s.answers
 	s.mu.Unlock()
 	if answers > 0 {

@@ -29,6 +29,7 @@ type simCluster struct {
 	down     bool          // nothing answers
 	frozen   bool          // connections stay open, and nothing answers
 	answers  time.Duration // after which it does
+	requests int           // that came
 	secret   string        // of the token that the cluster takes, if not simToken
 	manual   bool          // nobody approves certificate requests
 	verdict  cluster.Probe // what a probe finds, if not Proven
