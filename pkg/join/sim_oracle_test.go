@@ -25,7 +25,7 @@ type simOracle struct {
 	lastSeen     cluster.Sighting // and what it was like
 	missed       map[string]bool  // shown, then shown to be gone
 	back         string           // the UID of a Node that is there again
-	gone         blinking         // there is no Node, and an API server to say so
+	gone         blinking         // there is no Node of the credentials, and an API server to say so
 	refusedSince time.Time        // since when it says 401 to the kubelet,
 	lost         blinking         // and, when asked with the token, that our Node is gone or dead
 	level        map[Level]time.Time
@@ -140,7 +140,7 @@ func (s *sim) book() {
 	}
 	s.rejects = s.rejects || s.verdict.Err != nil || s.secret != ""
 	s.unfit = s.unfit || s.words.Fatal != ""
-	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.torn != nil || s.running && s.creds == nil ||
+	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.torn != nil || (s.running || s.pods > 0) && s.creds == nil ||
 		s.disk.ControlPlane != "" || s.disk.AdminConf || len(s.disk.StaticPods) > 0
 	answers := !s.down && !s.frozen
 	const tick = time.Second
@@ -148,7 +148,7 @@ func (s *sim) book() {
 	since(&s.company, s.kubeadm != "")
 	since(&s.governs, s.disk.ControlPlane != "")
 	s.twin.note(s.node != nil && !s.ours(), 0)
-	s.gone.note(s.node == nil && answers, unseen)
+	s.gone.note((s.node == nil || s.alive && s.creds != nil && s.node.Name != s.creds.NodeName) && answers, unseen)
 	since(&s.refusedSince, (s.refuses || s.expired()) && answers)
 	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), judge.TokenCheck+2*tick)
 	if s.node == nil || s.node.UID != s.levelUID {
