@@ -55,13 +55,13 @@ func (b *bench) suite(ctx context.Context, of string) (*suite, error) {
 	if !there {
 		return s, nil
 	}
-	all := stage{of: of, args: append(b.rapid(of), "-test.v"), took: 5 * time.Minute / 3}
+	all := stage{of: of, args: append(b.fewer(of), "-test.v"), took: 5 * time.Minute / 3}
 	out, err := b.test(ctx, all)
 	if err != nil {
 		return nil, fmt.Errorf("the tests of %s fail without any mutant: %w; %s", of, err, strings.Join(failed.FindAllString(out, -1), "; "))
 	}
 	var dear []string
-	quick, later := stage{of: of, args: b.rapid(of)}, stage{of: of, args: b.rapid(of)}
+	quick, later := stage{of: of, args: b.fewer(of)}, stage{of: of, args: b.fewer(of)}
 	for _, match := range passed.FindAllStringSubmatch(out, -1) {
 		took, err := time.ParseDuration(match[2])
 		switch {
@@ -84,15 +84,23 @@ func (b *bench) suite(ctx context.Context, of string) (*suite, error) {
 	return s, nil
 }
 
-// rapid are the arguments for random tests: few, and the same for each mutant and each time.
-func (b *bench) rapid(of string) []string {
+// fewer are the arguments with which a package's tests try fewer cases, the same for each mutant and each time: what is
+// drawn at random, and the rows of the judge's enumeration.
+func (b *bench) fewer(of string) (args []string) {
 	files, _ := filepath.Glob(filepath.Join(b.dir, of, "*_test.go"))
+	var all strings.Builder
 	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), `"pgregory.net/rapid"`) {
-			return []string{"-rapid.nofailfile", "-rapid.checks=400", "-rapid.seed=1", "-rapid.shrinktime=0s"}
+		if text, err := os.ReadFile(file); err == nil {
+			all.Write(text)
 		}
 	}
-	return nil
+	if strings.Contains(all.String(), `"pgregory.net/rapid"`) {
+		args = append(args, "-rapid.nofailfile", "-rapid.checks=400", "-rapid.seed=1", "-rapid.shrinktime=0s")
+	}
+	if strings.Contains(all.String(), `flag.Int("one"`) {
+		args = append(args, "-one=10")
+	}
+	return args
 }
 
 func (b *bench) binary(of string) string {
