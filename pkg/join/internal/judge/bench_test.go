@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
+// rowOf has the usual value in whatever is not named, and credentials that load.
+func rowOf(values map[axis]string) *row {
+	at := usual()
+	at[byCreds] = uint8(valuesOf(byCreds, []string{"loaded"})[0])
+	for a, name := range values {
+		at[a] = uint8(valuesOf(a, []string{name})[0])
+	}
+	made := *newRower().row(&at)
+	return &made
+}
+
 // typical rows of a run.
 func typical() map[string]*row {
-	rowOf := func(values map[axis]string) *row {
-		at := usual()
-		at[byCreds] = uint8(valuesOf(byCreds, []string{"loaded"})[0])
-		for a, name := range values {
-			at[a] = uint8(valuesOf(a, []string{name})[0])
-		}
-		made := *newRower().row(&at)
-		return &made
-	}
 	return map[string]*row{
 		"hold":           rowOf(map[axis]string{bySight: "ours, uninitialized", byKubelet: "runs for an hour", byHold: "59 s"}),
 		"silent server":  rowOf(map[axis]string{byCreds: "not there", byCluster: "silence", byDisk: "clean"}),

@@ -1,0 +1,105 @@
+package judge
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// decision is a case, and what the judge has to say in it.
+type decision struct {
+	name   string
+	at     map[axis]string
+	change func(*row)
+	kind   Kind
+	reason Reason
+	ground Ground
+	ask    Topic // among what is asked for
+	words  string
+}
+
+func decide(t *testing.T, decisions []decision) {
+	t.Helper()
+	for _, d := range decisions {
+		r := rowOf(d.at)
+		if d.change != nil {
+			d.change(r)
+		}
+		a := Next(r.p, r.m, &r.f, now)
+		if a.Kind != d.kind || a.Reason != d.reason || a.Ground != d.ground || a.Ask&d.ask != d.ask || !strings.Contains(a.Message, d.words) {
+			t.Errorf("%s: %+v", d.name, a)
+		}
+	}
+}
+
+func TestAMemberIsHeldAndSeenToRun(t *testing.T) {
+	decide(t, []decision{
+		{name: "the hold is waited for, and nothing is asked meanwhile", at: map[axis]string{bySight: "ours, uninitialized", byKubelet: "runs for an hour"},
+			kind: Wait, reason: JoinFailed, words: "holding it"},
+		{name: "the hold is over", at: map[axis]string{bySight: "ours, uninitialized", byKubelet: "runs for an hour", byHold: "61 s"},
+			kind: End, reason: Held},
+		{name: "the hold is over, and the last look is from before its end", at: map[axis]string{bySight: "ours, uninitialized", byKubelet: "runs for an hour", byHold: "61 s"},
+			change: func(r *row) { r.f.Node.Asked, r.f.Node.At = ago(1500*time.Millisecond), ago(1400*time.Millisecond) },
+			kind:   Wait, ask: OwnNode},
+		{name: "a kubelet that has ended twice within a minute fails, though it runs", at: map[axis]string{bySight: "ours", byKubelet: "in a crash loop", byRestart: "never"},
+			change: func(r *row) { r.m.ranSince = ago(2 * steadyFor) },
+			kind:   RestartKubelet},
+		{name: "a kubelet that is just being started is left alone", at: map[axis]string{bySight: "ours", byKubelet: "starting", byRestart: "never"},
+			kind: Wait, reason: JoinFailed, words: "does not run yet"},
+		{name: "a kubelet that does not run is restarted", at: map[axis]string{bySight: "ours", byKubelet: "stopped", byRestart: "never"},
+			kind: RestartKubelet},
+		{name: "a kubelet that was restarted just now has yet to report", at: map[axis]string{bySight: "ours", byKubelet: "runs for an hour", byRestart: "1 s and no report"},
+			kind: Wait, reason: JoinFailed, words: "has not reported"},
+		{name: "a kubelet that does not report a minute after its restart fails the attempt", at: map[axis]string{bySight: "ours", byKubelet: "runs for an hour", byRestart: "61 s and no report"},
+			change: func(r *row) { r.f.Node.Value.Node.Heartbeat = r.m.Restarted.Add(-time.Minute) },
+			kind:   BackOff, reason: JoinFailed, words: "does not report"},
+	})
+}
+
+func TestCredentialsOfAnotherClusterAreRefused(t *testing.T) {
+	decide(t, []decision{
+		{name: "by the pin", at: map[axis]string{byCreds: "another cluster's", bySight: "ours"}, kind: End, reason: Refusal, words: "another cluster"},
+		{name: "by the CA of the cluster that is proven, once it comes to that", at: map[axis]string{byCreds: "of another CA", bySight: "the image's, alive"},
+			kind: End, reason: Refusal, words: "another cluster"},
+	})
+}
+
+func TestANameThatIsTakenEndsTheRun(t *testing.T) {
+	clean := func(cluster string) map[axis]string { return map[axis]string{byCreds: "not there", byCluster: cluster} }
+	decide(t, []decision{
+		{name: "a heartbeat that moves", at: clean("another's, alive"), kind: End, reason: NameTaken},
+		{name: "Ready that merely stays", at: clean("another's"), kind: Wait, reason: JoinFailed, words: "not known to be dead"},
+		{name: "a dead one", at: clean("another's, dead"), kind: Join},
+	})
+}
+
+func TestANodeThatIsBeingDeletedIsWaitedFor(t *testing.T) {
+	for _, sight := range []string{"ours, leaving", "dead, leaving", "the image's, leaving"} {
+		decide(t, []decision{{name: sight, at: map[axis]string{bySight: sight, byKubelet: "runs for an hour"}, kind: Wait, reason: JoinFailed, words: "is being deleted"}})
+	}
+}
+
+func TestWhatIsFresh(t *testing.T) {
+	heard := func(acts int, took, age time.Duration) stamp { return stamp{acts, ago(age + took), ago(age)} }
+	for name, c := range map[string]struct {
+		node, unit stamp
+		old        Topic
+	}{
+		"both just now":                          {node: heard(1, 0, time.Second), unit: heard(1, 0, 0)},
+		"at the limit":                           {node: heard(1, 0, FreshFor), unit: heard(1, 0, FreshFor)},
+		"past it":                                {node: heard(1, 0, FreshFor+1), unit: heard(1, 0, 0), old: OwnNode},
+		"one that took 5 s, 5 s ago":             {node: heard(1, 5*time.Second, 5*time.Second), unit: heard(1, 0, 0)},
+		"one that took 5 s, longer ago":          {node: heard(1, 5*time.Second, 5*time.Second+1), unit: heard(1, 0, 0), old: OwnNode},
+		"from before the last act":               {node: heard(0, 0, 0), unit: heard(1, 0, 0), old: OwnNode},
+		"never":                                  {unit: heard(1, 0, 0), old: OwnNode},
+		"this machine, before the server's word": {node: heard(1, 0, 0), unit: heard(1, 0, time.Second), old: Unit},
+	} {
+		f := Facts{}
+		setStamp(&f.Node, c.node)
+		setStamp(&f.Kubelet, c.unit)
+		v := view{m: Memory{Acts: 1}, f: &f, now: now}
+		if old := v.stale(OwnNode | Unit); old != c.old {
+			t.Errorf("%s: old are %v", name, old.Names())
+		}
+	}
+}
