@@ -36,7 +36,7 @@ const (
 	slow = 2 * time.Second
 	// leastLimit is for how long the tests may run: a mutant may stop the time in which they wait for something. That is
 	// noticed as well as a failure.
-	leastLimit = 90 * time.Second
+	leastLimit = 45 * time.Second
 )
 
 func (s stage) limit() time.Duration { return max(leastLimit, 3*s.took) }
