@@ -1,0 +1,92 @@
+package join
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
+)
+
+// kubeletWorld has a service and processes of its own.
+type kubeletWorld struct {
+	*sim
+	is   host.Unit
+	runs []host.KubeletProcess
+}
+
+func (w kubeletWorld) Kubelet(context.Context) (host.Unit, error)       { return w.is, nil }
+func (w kubeletWorld) KubeletProcesses() ([]host.KubeletProcess, error) { return w.runs, nil }
+func (w kubeletWorld) run() *run {
+	return newRun(&plan{Config: Defaults()}, w, simID, "w1", func(m string) string { return m })
+}
+
+func TestAKubeletRunsWhoeverHasStartedIt(t *testing.T) {
+	process := func(pid int, ancestors ...int) []host.KubeletProcess {
+		return []host.KubeletProcess{{PID: pid, Ancestors: ancestors, Started: time.Now().Add(-time.Hour)}}
+	}
+	type is struct{ running, stray, failed, starting bool }
+	for name, c := range map[string]struct {
+		unit host.Unit
+		runs []host.KubeletProcess
+		want is
+	}{
+		"the service's":                           {host.Unit{Active: true, Running: true, MainPID: 7, State: "active/running"}, process(7), is{running: true}},
+		"by a wrapper that the service starts":    {host.Unit{Active: true, Running: true, MainPID: 6, State: "active/running"}, process(7, 6, 1), is{running: true}},
+		"by hand, the service being stopped":      {host.Unit{State: "inactive/dead"}, process(7, 1), is{running: true, stray: true}},
+		"by hand, beside a service that loops":    {host.Unit{Active: true, Looping: true, State: "activating/auto-restart"}, process(7, 1), is{running: true, stray: true}},
+		"by hand, beside a service that failed":   {host.Unit{Failing: true, State: "failed/failed"}, process(7, 1), is{running: true, stray: true}},
+		"nobody's":                                {host.Unit{State: "inactive/dead"}, nil, is{}},
+		"about to be started":                     {host.Unit{Active: true, State: "activating/start-pre"}, nil, is{starting: true}},
+		"about to be started again after one end": {host.Unit{Active: true, Failing: true, State: "activating/auto-restart"}, nil, is{starting: true}},
+		"ending again and again":                  {host.Unit{Active: true, Looping: true, State: "activating/auto-restart"}, nil, is{failed: true, starting: true}},
+		"failed":                                  {host.Unit{Failing: true, State: "failed/failed"}, nil, is{failed: true}},
+	} {
+		w := kubeletWorld{&sim{t: t}, c.unit, c.runs}
+		k, _, err := w.run().kubelet(t.Context(), false)
+		if got := (is{k.Running, k.Stray, k.Failed, k.Starting}); err != nil || got != c.want {
+			t.Errorf("%s: %+v (%v), wanted %+v", name, got, err, c.want)
+		}
+	}
+}
+
+// What cannot be read, or is not understood, may be good credentials.
+func TestOnlyCredentialsThatAreMissingOrTornAreNone(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		known bool
+		state judge.State
+	}{
+		"no file":        {fmt.Errorf("kubelet.conf: %w", fs.ErrNotExist), true, judge.NotThere},
+		"torn":           {fmt.Errorf("kubelet.conf: %w", cluster.ErrUnusable), true, judge.Unusable},
+		"not understood": {&cluster.NotUnderstoodError{Path: "kubelet.conf", Field: "exec", NodeName: "w1"}, true, judge.NotUnderstood},
+		"not readable":   {fs.ErrPermission, false, 0},
+		"a broken disk":  {errors.New("input/output error"), false, 0},
+	} {
+		r := kubeletWorld{sim: &sim{t: t}}.run()
+		r.credentials(question{at: time.Now()}, nil, c.err)
+		f := r.facts.Credentials
+		if f.Known() != c.known || c.known && f.Value.State != c.state {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+// A watch's word may have waited while something was done: then it is of before that.
+func TestAPushedWordIsDatedByWhenItWasSaid(t *testing.T) {
+	r := kubeletWorld{sim: &sim{t: t}}.run()
+	r.memory.Acts, r.running.acted = 3, time.Now()
+	for name, c := range map[string]struct {
+		said time.Duration
+		acts int
+	}{"before the last act": {-time.Second, 2}, "after it": {time.Second, 3}} {
+		if f := r.dated(cluster.Sighting{At: r.running.acted.Add(c.said)}); f.Acts != c.acts || !f.News {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
