@@ -86,6 +86,7 @@ func TestAKubeletIsStoppedForANodeThatStaysAwayOnlyAfterAMinuteOfBoth(t *testing
 		{name: "the token sees that it is back", at: away(map[axis]string{byCluster: "our Node"}), kind: Wait, reason: JoinFailed, words: "has come back"},
 		{name: "stopped, and still away", at: away(map[axis]string{byKubelet: "stopped", byStopped: "2 s"}), kind: Reset, ground: StaysAway},
 		{name: "stopped, and heard of after a silence", at: away(map[axis]string{byKubelet: "stopped", byStopped: "2 s", byHeard: "again for 30 s"}), kind: StartKubelet},
+		{name: "stopped, and somebody has started it", at: away(map[axis]string{byStopped: "2 s"}), kind: Wait, reason: JoinFailed, words: "a reset must wait"},
 		{name: "stopped, and back", at: map[axis]string{bySight: "ours", byKubelet: "stopped", byStopped: "2 s"}, kind: StartKubelet},
 	})
 }
