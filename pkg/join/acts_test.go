@@ -101,3 +101,18 @@ func TestTheDiskTellsHowAResetWent(t *testing.T) {
 		}
 	}
 }
+
+// Rule 9: kubeadm takes a moment to end, and is not left behind.
+func TestRunEndsAfterItsKubeadm(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.join = func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(3 * time.Second)
+			return context.Cause(ctx)
+		}
+		s.after(10*time.Second, s.interrupt)
+		r, err := start()
+		wanted{reason: Interrupted, joins: 1}.check(t, r, err)
+		took(t, r, 13*time.Second, 14*time.Second)
+	})
+}

@@ -90,3 +90,30 @@ func TestAPushedWordIsDatedByWhenItWasSaid(t *testing.T) {
 		}
 	}
 }
+
+// shownWorld notes to whom the token is shown.
+type shownWorld struct {
+	*sim
+	to []cluster.Credentials
+}
+
+func (w *shownWorld) AskWithToken(_ context.Context, c *cluster.Credentials, _ string) cluster.Sighting {
+	w.to = append(w.to, *c)
+	return cluster.Sighting{}
+}
+
+// Rule 8: the kubelet's server has to prove itself by the CA that was proven for the token, not by the kubelet's own.
+func TestTokenIsShownToTheKubeletsServerUnderTheProvenCA(t *testing.T) {
+	w := &shownWorld{sim: &sim{t: t}}
+	r := newRun(&plan{Config: Defaults()}, w, simID, "w1", func(m string) string { return m })
+	r.eyes.creds = &cluster.Credentials{Server: "https://kubelets:6443", CA: simCA2, NodeName: "w1", NotAfter: time.Now()}
+	r.eyes.proven = cluster.Credentials{Server: "https://proven:6443", CA: simCA}
+	if r.find(judge.TokensNode) != nil {
+		t.Error("the token is shown to a server although nothing is proven")
+	}
+	r.facts.Cluster = judge.Fact[judge.Cluster]{Value: judge.Cluster{Verdict: judge.Proven}, At: time.Now()}
+	r.find(judge.TokensNode)(t.Context())
+	if len(w.to) != 1 || w.to[0].Server != "https://kubelets:6443" || string(w.to[0].CA) != string(simCA) || !w.to[0].NotAfter.IsZero() {
+		t.Errorf("the token was shown to %+v", w.to)
+	}
+}

@@ -103,3 +103,27 @@ func TestWhatIsFresh(t *testing.T) {
 		}
 	}
 }
+
+func TestADeletedNodeIsBroughtBackByRestarts(t *testing.T) {
+	gone := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{bySight: "404", byKubelet: "runs for an hour", byRestart: "never", bySince: "1 s"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	decide(t, []decision{
+		{name: "the first at once", at: gone(nil), kind: RestartKubelet},
+		{name: "one more for a deletion after it", at: gone(map[axis]string{byRestart: "5 min", bySince: "90 s", byPause: "30 s"}), kind: RestartKubelet},
+		{name: "which waits for its pause", at: gone(map[axis]string{byRestart: "5 min", byPause: "30 s"}), kind: Wait, reason: JoinFailed, words: "backing off"},
+		{name: "none for the same deletion", at: gone(map[axis]string{byRestart: "1 s", bySince: "90 s"}), kind: Wait, reason: JoinFailed, words: "yet"},
+		{name: "none just after the kubelet has got its certificate", at: gone(map[axis]string{byJoined: "2 h, with a certificate for 1 s"}), kind: Wait, reason: JoinFailed, words: "yet"},
+		{name: "one, although it has just got it, for a Node that was there", at: gone(map[axis]string{byJoined: "2 h, with a certificate for 1 s", byDeletions: "one"}),
+			kind: RestartKubelet},
+		{name: "none while kubeadm is at work", at: gone(map[axis]string{byJoin: "runs"}), kind: Wait, reason: JoinFailed, words: "yet"},
+		{name: "none beside a kubelet that is not the service's", at: gone(map[axis]string{byKubelet: "runs astray"}), kind: Wait, reason: JoinFailed, words: "not the service's"},
+		{name: "none beside somebody else's kubeadm", at: gone(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm upgrade"},
+		{name: "an end after too many", at: gone(map[axis]string{byDeletions: "too many"}), kind: End, reason: KeepsBeingDeleted},
+		{name: "none for another name than the one that is wanted", at: gone(map[axis]string{byName: "another, asked for"}), kind: End, reason: Refusal},
+	})
+}
