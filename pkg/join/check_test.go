@@ -97,3 +97,18 @@ func TestCheckSaysWhatIsProven(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckDoesNotSayNotMemberInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{t: t, unit: host.Unit{Active: true}}
+		s.ready = true
+		s.joined()
+		p := &plan{Config: Config{DiscoveryFile: "/nowhere"}}
+		r := newRun(p, noFile{s}, simID, "w1", func(m string) string { return m })
+		_, err := r.check(t.Context())
+		var e *Error
+		if errors.As(err, &e) && e.Reason == NotMember {
+			t.Errorf("%s: %v", e.Reason, err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,4 +85,40 @@ func TestCausesThatChangeAllTheTimeAreThinnedOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWaitThatGoesOnIsToldEverMoreSeldom(t *testing.T) {
+	lines := 0
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Hour, 0; c.Observe = func(Event) { lines++ } }, func(s *sim, start func() (Report, error)) {
+		s.down = true
+		r, err := start()
+		wanted{reason: Unreachable}.check(t, r, err)
+	})
+	if lines < 5 || lines > 25 {
+		t.Errorf("%d events in an hour of silence", lines)
+	}
+}
+
+func TestErrorThatRunReturnsIsRedacted(t *testing.T) {
+	simulateWorld(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim) world { return s }, func(s *sim) {
+		s.join = func(context.Context) error { return errors.New("kubeadm printed " + simToken) }
+	}, func(r Report, err error) {
+		if err == nil || strings.Contains(err.Error(), simToken[7:]) || strings.Contains(r.LastError, simToken[7:]) {
+			t.Errorf("error %v, last error %q", err, r.LastError)
+		}
+	})
+}
+
+func TestFirstAndLastErrorAreBothKept(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.join = func(context.Context) error { return errors.New("the cause") }
+		s.after(10*time.Second, func() {
+			s.join = func(context.Context) error { return errors.New("what came of it") }
+		})
+		r, err := start()
+		wanted{reason: JoinFailed, joins: -1}.check(t, r, err)
+		if !strings.Contains(r.FirstError, "the cause") || !strings.Contains(r.LastError, "what came of it") {
+			t.Errorf("first error %q, last error %q", r.FirstError, r.LastError)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -156,4 +157,48 @@ func TestCopyOfALivingContainersNameIsNotItsSuccess(t *testing.T) {
 			s.t.Errorf("%s: %s", r.Reason, r.Message)
 		}
 	})
+}
+
+func TestSuccessNeedsAFreshAnswer(t *testing.T) {
+	for name, hold := range map[string]time.Duration{"--hold 0": 0, "accepted": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(c *Config) { c.Hold = hold; c.Timeout = 10 * time.Minute }, func(s *sim, start func() (Report, error)) {
+				s.ready = true
+				s.join = func(ctx context.Context) error {
+					s.change(s.joined)
+					time.Sleep(3 * time.Second)
+					s.mu.Lock()
+					s.node = nil // the watch is dead and says nothing
+					s.mu.Unlock()
+					time.Sleep(2 * time.Second)
+					return nil
+				}
+				r, err := start()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if err == nil && s.node == nil {
+					t.Errorf("%s after %.1f s (%s), and there is no Node", r.Reason, time.Duration(r.Duration).Seconds(), r.Message)
+				}
+			})
+		})
+	}
+}
+
+func TestNodeWithoutReadyIsNotUnknown(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.creds, s.node.Ready = nil, ""
+		r, err := start()
+		wanted{reason: Refused}.check(t, r, err)
+	})
+}
+
+func TestOneUIDIsDeletedOnce(t *testing.T) {
+	simulateWorld(t, func(c *Config) { c.Timeout = 61 * time.Second }, func(s *sim) world { return lateWorld{s} },
+		func(s *sim) { s.joined(); s.broken = nil }, // what is told is not what is
+		func(r Report, err error) {
+			if r.Counts.Deletions != 1 {
+				t.Errorf("%d deletions: %+v", r.Counts.Deletions, r.Deletions)
+			}
+		})
 }
