@@ -40,6 +40,7 @@ var core = []mutant{
 	{"1", "a kubelet that runs, for check", "pkg/join/check.go", "case !runs:", "case !runs && false:"},
 	{"1", "knowing that the kubelet runs, for check", "pkg/join/check.go", "case !known:", "case !known && false:"},
 	{"1", "a Node that is not being deleted, for check", "pkg/join/check.go", "case !node.DeletedAt.IsZero():", "case false:"},
+	{"1", "Ready=Unknown being no member, for check", "pkg/join/check.go", `case node.Ready == "Unknown":`, `case false:`},
 	{"1", "the machine's own Node, for check", "pkg/join/check.go", "case !r.policy.Ours(sightingOf(sighting).Node):", "case false:"},
 
 	{"3", "leaving a kubelet alone that is just being started", inNode, "case k.Value.Starting && !v.m.fails(k.Value, v.now) && !v.m.Doomed:", "case false:"},
@@ -71,6 +72,7 @@ var core = []mutant{
 	{"7", "late news of a deleted Node being none", inMemory, "if f.News || f.Asked.Before(m.DeletedAt) {", "if false {"},
 	{"7", "the budget of deletions", inNode, "case v.p.MaxDeletions > 0 && v.m.Deletions > v.p.MaxDeletions:", "case false:"},
 	{"7", "a restart for a Node that is gone", inNode, "case v.restartWanted(v.m.Since):\n\t\treturn v.restart(why,", "case false:\n\t\treturn v.restart(why,"},
+	{"7", "a restart for each deletion", inNode, " || v.m.Restarted.Before(later(since, v.m.FailedAt))", ""},
 	{"7", "a back-off between restarts", inNode, "if due := wanted.Add(v.m.RestartPause); v.now.Before(due) {", "if due := wanted.Add(v.m.RestartPause); false {"},
 	{"7", "joining into no Node that is being deleted", inCluster, "case !node.DeletedAt.IsZero():", "case false:"},
 	{"7", "waiting for a dead Node that is being deleted", inNode, "if node := v.sight().Node; !node.DeletedAt.IsZero() {", "if node := v.sight().Node; false {"},

@@ -16,6 +16,7 @@ var reset = []mutant{
 	{"2a", "a minute between them being none", inMemory, "now.Sub(m.exits[1]) < failingWithin", "true"},
 	{"2a", "a kubelet that is about to be started again not failing", "pkg/join/look.go", "unit.Failing && !waits || unit.Looping", "unit.Failing || unit.Looping"},
 	{"2a", "a kubelet that somebody else started running, too", "pkg/join/look.go", "k.Running, k.PID = true, p.PID", "k.PID = p.PID"},
+	{"2a", "the kubelet that runs beside a service in a crash loop", "pkg/join/look.go", "if !ofService && p.Started", "if false && !ofService && p.Started"},
 	{"2a", "telling credentials that cannot be read from none", "pkg/join/credentials.go", "default:\n\t\tf.Err = err\n", "default:\n\t\tc.State, c.Problem = judge.NotThere, err\n"},
 	{"2a", "telling credentials that are not understood from torn ones", "pkg/join/credentials.go", "c.State, c.Problem, c.NodeName = judge.NotUnderstood,", "c.State, c.Problem, c.NodeName = judge.Unusable,"},
 	{"2a", "waiting for credentials that cannot be read", inJudge, "case c.Err != nil:\n\t\tif a, alone := v.company(); alone {", "case false:\n\t\tif a, alone := v.company(); alone {"},
