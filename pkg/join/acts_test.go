@@ -116,3 +116,25 @@ func TestRunEndsAfterItsKubeadm(t *testing.T) {
 		took(t, r, 13*time.Second, 14*time.Second)
 	})
 }
+
+// Rule 10: a join that was killed has left a token, which a run takes with it, however it ends. Whoever refuses leaves all as it is.
+func TestTokenThatAKilledJoinLeftDoesNotOutliveTheRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*sim)
+		want    Reason
+		left    bool
+	}{
+		"nothing answers":      {func(s *sim) { s.down = true }, Unreachable, false},
+		"a control-plane host": {func(s *sim) { s.disk.ControlPlane = "/etc/kubernetes/manifests/kube-apiserver.yaml" }, Refused, true},
+	} {
+		simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+			s.disk.BootstrapConf, s.disk.Leftovers = true, []string{bootstrapConf}
+			c.prepare(s)
+			r, err := start()
+			wanted{reason: c.want}.check(t, r, err)
+			if s.disk.BootstrapConf != c.left {
+				t.Errorf("%s: bootstrap-kubelet.conf is there: %t", name, s.disk.BootstrapConf)
+			}
+		})
+	}
+}
