@@ -11,6 +11,9 @@ var reset = []mutant{
 	{"2a", "looking for the Node that the running kubelet's arguments name", inCluster, "other := v.nodeName() != v.f.Name.Value.Name", "other := v.nodeName() != v.f.Name.Value.Name && false"},
 	{"2a", "asking, before a running kubelet is stopped, whether it is a member's", inCluster, "case c.Node.Answer == Forbidden || other && v.f.Second.Value.Answer < Absent:", "case false:"},
 	{"2a", "seeing for some seconds whether the kubelet runs", inCluster, "case !k.Value.Running || v.now.Sub(v.m.ranSince) < steadyFor:", "case !k.Value.Running:"},
+	{"2a", "sparing the pods of a kubelet whose credentials went while it was stopped", inReset, "case ground == NoCredentials && v.m.StoppedFor > NoCredentials &&", "case false &&"},
+	{"2a", "sparing the pods of a Node that was alive a moment ago", inCluster, "if pods := v.f.Machine.Value.Pods; v.ground == None &&", "if pods := v.f.Machine.Value.Pods; false &&"},
+	{"2a", "a bootstrap file that a running kubelet needs", inReset, `if disk.Bootstrap != "" && (`, `if false && (`},
 	{"2a", "knowing whether the kubelet runs", inJudge, "case k.Err != nil:\n\t\treturn v.wait(", "case false:\n\t\treturn v.wait("},
 	{"2a", "two exits within a minute being a failure", inMemory, "return k.Failed || !m.exits[1].IsZero()", "return k.Failed || false && !m.exits[1].IsZero()"},
 	{"2a", "a minute between them being none", inMemory, "now.Sub(m.exits[1]) < failingWithin", "true"},
@@ -49,6 +52,8 @@ var reset = []mutant{
 
 	// (d): a clone
 	{"2d", "credentials of another name", inReset, "v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt", "v.sight().Node.DeletedAt"},
+	{"2d", "a run that has joined having the credentials of no clone", inReset, "m.Joins == 0 && ", ""},
+	{"2d", "a Node that is the same since our kubelet was stopped", inReset, "stopped := !m.StoppedAt.IsZero() && m.Since.Before(m.StoppedAt)", "stopped := !m.StoppedAt.IsZero()"},
 	{"2d", "another machine", inReset, "(v.p.another(v.sight().Node) || m.Heartbeat.Moved || stopped && m.StoppedFor == Clone):", "true:"},
 	{"2d", "a clone's Node that is not being deleted", inReset, "&& v.sight().Node.DeletedAt.IsZero() &&", "&&"},
 	{"2d", "a heartbeat that moves while our kubelet is stopped", inMemory, "now, a.Ground, time.Time{}, Heartbeat{}", "now, a.Ground, time.Time{}, m.Heartbeat"},
@@ -57,6 +62,8 @@ var reset = []mutant{
 	{"2d", "believing that nobody else reports", inReset, "m.Is == Foreign && !m.CloneDoubted &&", "m.Is == Foreign &&"},
 
 	// what holds for all of them
+	{"2", "no ground while our own kubeadm is at work", inReset, "case v.f.Join.Running:\n\tcase m.Is == Gone", "case m.Is == Gone"},
+	{"2", "a fresh look before the kubelet is stopped", inReset, "case v.stale(needed)|v.older(Token, justNow) != 0:", "case false:"},
 	{"2", "stopping the kubelet first", inReset, "case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(),", "case"},
 	{"2", "stopping a kubelet that waits for its first certificate", inReset, "v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):", "v.m.StoppedAt.IsZero():"},
 	{"2", "starting it again when the last look says otherwise", inNode, "if !v.m.StoppedAt.IsZero() && !v.now.Before(v.m.BackOffUntil) {", "if false {"},

@@ -154,7 +154,7 @@ func TestWordsWithWhichTwoKubeletsInARowRefuseAreFinal(t *testing.T) {
 		}
 		return k.m.Doomed
 	}
-	ours, untouched := Memory{Restarts: 1, Exits: -1}, Memory{Exits: -1}
+	ours, untouched := Memory{Restarted: ago(time.Minute), Exits: -1}, Memory{Exits: -1}
 	for name, c := range map[string]struct{ got, want bool }{
 		"once":                            {after(ours, says("bad", 1)), false},
 		"twice, of one process":           {after(ours, says("bad", 1), says("bad", 1)), false},

@@ -55,10 +55,12 @@ func TestACertificateRequestThatLivesIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestOnlyAnotherClustersCAFileHinders(t *testing.T) {
+func TestOnlySomeFilesHinder(t *testing.T) {
 	decide(t, []decision{
 		{name: "the proven cluster's own", at: map[axis]string{byCreds: "not there", byDisk: "the cluster's own CA"}, kind: Join},
 		{name: "another's", at: map[axis]string{byCreds: "not there", byDisk: "another CA"}, kind: Reset, ground: NoCredentials},
+		{name: "a bootstrap file that nobody uses is no hindrance", at: map[axis]string{byCreds: "not there", byDisk: "a bootstrap file"}, kind: Join},
+		{name: "one that a kubelet uses is", at: map[axis]string{byCreds: "not there", byDisk: "a bootstrap file", byKubelet: "runs for an hour"}, kind: StopKubelet, ground: NoCredentials},
 	})
 }
 
@@ -84,6 +86,7 @@ func TestAKubeletIsStoppedForANodeThatStaysAwayOnlyAfterAMinuteOfBoth(t *testing
 		{name: "a person must mend it", at: away(nil), change: func(r *row) { r.f.Kubelet.Value.Fatal, r.m.Doomed = "unknown flag", true }, kind: End, reason: HostUnfit},
 		{name: "once a run", at: away(map[axis]string{byDoubt: "a reset is spent"}), kind: BackOff, reason: JoinFailed},
 		{name: "the token sees that it is back", at: away(map[axis]string{byCluster: "our Node"}), kind: Wait, reason: JoinFailed, words: "has come back"},
+		{name: "our own kubeadm is at work", at: away(map[axis]string{byJoin: "runs"}), kind: Wait, reason: JoinFailed, words: "yet"},
 		{name: "stopped, and still away", at: away(map[axis]string{byKubelet: "stopped", byStopped: "2 s"}), kind: Reset, ground: StaysAway},
 		{name: "stopped, and heard of after a silence", at: away(map[axis]string{byKubelet: "stopped", byStopped: "2 s", byHeard: "again for 30 s"}), kind: StartKubelet},
 		{name: "stopped, and somebody has started it", at: away(map[axis]string{byStopped: "2 s"}), kind: Wait, reason: JoinFailed, words: "a reset must wait"},
@@ -122,6 +125,12 @@ func TestAKubeletIsStoppedForACloneAndTheOthersHeartbeatWaitedFor(t *testing.T) 
 		{name: "of a Node that is being deleted", at: map[axis]string{bySight: "the image's, leaving", byKubelet: "runs for an hour"}, kind: Wait, reason: JoinFailed, words: "being deleted"},
 		{name: "nobody but our kubelet reported for it before", at: map[axis]string{bySight: "the image's", byKubelet: "runs for an hour", byDoubt: "no clone"},
 			kind: Wait, reason: JoinFailed, words: "not known to be dead"},
+		{name: "this run has joined as that Node itself", at: map[axis]string{bySight: "the image's", byKubelet: "runs for an hour", byJoined: "2 h"},
+			kind: Wait, reason: JoinFailed, words: "not known to be dead"},
+		{name: "stopped, and the Node may be this machine's", at: map[axis]string{bySight: "the image's", byStopped: "2 s for a clone", byLease: "as it was"},
+			change: func(r *row) { r.f.Node.Value.Node.SystemUUID = "uuid" }, kind: Wait, reason: JoinFailed, words: "to see whether that machine lives"},
+		{name: "stopped, and it may be, and it is another Node since", at: map[axis]string{bySight: "the image's", byStopped: "2 s for a clone", byLease: "as it was", bySince: "1 s"},
+			change: func(r *row) { r.f.Node.Value.Node.SystemUUID = "uuid" }, kind: StartKubelet},
 		{name: "stopped, and nothing moves yet", at: map[axis]string{bySight: "the image's", byStopped: "2 s for a clone", byLease: "as it was"},
 			kind: Wait, reason: JoinFailed, words: "to see whether that machine lives"},
 		{name: "stopped, and its Lease is renewed", at: map[axis]string{bySight: "the image's", byStopped: "2 s for a clone", byLease: "renewed"}, kind: Reset, ground: Clone},
