@@ -138,3 +138,18 @@ func TestTokenThatAKilledJoinLeftDoesNotOutliveTheRun(t *testing.T) {
 		})
 	}
 }
+
+func TestTokenThatAKilledJoinLeftGoesAsSoonAsTheKubeletNeedsItNoMore(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.tainted = true
+		s.joined()
+		s.disk.BootstrapConf = true
+		s.after(time.Second, func() {
+			if s.disk.BootstrapConf {
+				t.Error("bootstrap-kubelet.conf is there during the hold")
+			}
+		})
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(t, r, err)
+	})
+}

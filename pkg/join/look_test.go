@@ -77,6 +77,34 @@ func TestOnlyCredentialsThatAreMissingOrTornAreNone(t *testing.T) {
 	}
 }
 
+// unmountedWorld has a disk that is yet to come.
+type unmountedWorld struct {
+	*sim
+	missing []string
+	err     error
+}
+
+func (w unmountedWorld) Credentials() (*cluster.Credentials, error) { return nil, fs.ErrNotExist }
+func (w unmountedWorld) MissingMounts() ([]string, error)           { return w.missing, w.err }
+
+func TestThatThereAreNoCredentialsIsKnownOnlyOfDisksThatAreThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		missing []string
+		err     error
+		none    bool
+	}{
+		"all is mounted":        {nil, nil, true},
+		"one is yet to come":    {[]string{"/etc/kubernetes"}, nil, false},
+		"which, nobody can say": {nil, errors.New("/proc/mounts cannot be read"), false},
+	} {
+		w := unmountedWorld{&sim{t: t}, c.missing, c.err}
+		r := newRun(&plan{Config: Defaults()}, w, simID, "w1", func(m string) string { return m })
+		if _, err := r.mountedCredentials(false); errors.Is(err, fs.ErrNotExist) != c.none {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A watch's word may have waited while something was done: then it is of before that.
 func TestAPushedWordIsDatedByWhenItWasSaid(t *testing.T) {
 	r := kubeletWorld{sim: &sim{t: t}}.run()

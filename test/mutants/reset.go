@@ -21,6 +21,7 @@ var reset = []mutant{
 	{"2a", "a kubelet that somebody else started running, too", "pkg/join/look.go", "k.Running, k.PID = true, p.PID", "k.PID = p.PID"},
 	{"2a", "the kubelet that runs beside a service in a crash loop", "pkg/join/look.go", "if !ofService && p.Started", "if false && !ofService && p.Started"},
 	{"2a", "telling credentials that cannot be read from none", "pkg/join/credentials.go", "default:\n\t\tf.Err = err\n", "default:\n\t\tc.State, c.Problem = judge.NotThere, err\n"},
+	{"2a", "no credentials only where nothing is yet to be mounted", "pkg/join/credentials.go", "case len(missing) > 0:", "case false:"},
 	{"2a", "telling credentials that are not understood from torn ones", "pkg/join/credentials.go", "c.State, c.Problem, c.NodeName = judge.NotUnderstood,", "c.State, c.Problem, c.NodeName = judge.Unusable,"},
 	{"2a", "waiting for credentials that cannot be read", inJudge, "case c.Err != nil:\n\t\tif a, alone := v.company(); alone {", "case false:\n\t\tif a, alone := v.company(); alone {"},
 	{"2a", "waiting for our pending certificate request", inCluster, "case r.Pending:\n\t\treturn true", "case r.Pending:\n\t\treturn false"},

@@ -60,6 +60,9 @@ var others = []mutant{
 	{"10", "redacting the error that leaves", "pkg/join/outcome.go", "clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}", "clean.Err = e.Err"},
 	{"10", "taking away what holds the token at the run's end", "pkg/join/run.go", "_ = r.w.RemoveBootstrapConf()", ""},
 
+	{"10", "taking it away as soon as the kubelet has credentials", "pkg/join/run.go", "if next.Kind != judge.End && r.facts.Credentials.Value.State == judge.Loaded {", "if false {"},
+	{"10", "leaving it where nodejoin refuses to touch anything", "pkg/join/run.go", "case Usage, HostUnfit, Refused:", "case Usage:"},
+
 	{"11", "reading the token again after a refusal", "pkg/join/discover.go",
 		"return t.fetched.IsZero() || (refused || t.err != nil) && time.Since(t.fetched) >= tokenEvery", "return t.fetched.IsZero()"},
 	{"11", "reading the token again for every attempt", "pkg/join/run.go", "r.tokens.fetched = time.Time{} // it is read for every attempt", ""},
