@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
 // Rule 2: before a reset the run has said how many pods live here, and the report keeps it.
@@ -151,5 +152,33 @@ func TestTokenThatAKilledJoinLeftGoesAsSoonAsTheKubeletNeedsItNoMore(t *testing.
 		})
 		r, err := start()
 		wanted{reason: AlreadyJoined}.check(t, r, err)
+	})
+}
+
+// Rule 9: systemd may hang in a restart; it is asked again.
+func TestRestartThatHangsIsGivenUp(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.joined()
+		s.deleteNode()
+		s.hangs = map[string]bool{"restart": true}
+		s.after(time.Minute, func() { delete(s.hangs, "restart") })
+		r, err := start()
+		wanted{reason: Recovered, restarts: 1}.check(t, r, err)
+		took(t, r, restartTimeout, restartTimeout+10*time.Second)
+	})
+}
+
+// Rule 13.
+func TestLastWordsOfKubeadmAndKubeletTravelWithAFailure(t *testing.T) {
+	simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+		s.join = func(context.Context) error {
+			return &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Tail: []string{"kubeadm's last words"}}
+		}
+		r, err := start()
+		wanted{reason: JoinFailed, joins: -1}.check(t, r, err)
+		if !slices.Contains(r.LogTail.Kubeadm, "kubeadm's last words") || !slices.Contains(r.LogTail.Kubelet, "kubelet's last words") {
+			t.Errorf("%+v", r.LogTail)
+		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -117,6 +118,37 @@ func TestAPushedWordIsDatedByWhenItWasSaid(t *testing.T) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
+}
+
+// countedWorld counts the looks at the disk.
+type countedWorld struct {
+	*sim
+	looks *int
+}
+
+func (w countedWorld) Inspect() (host.Disk, error) { *w.looks++; return host.Disk{}, nil }
+
+// Two answers that make each other old must not become a thousand questions a second.
+func TestNobodyIsAskedTheSameWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		r := newRun(&plan{Config: Defaults()}, countedWorld{&sim{t: t}, &looks}, simID, "w1", func(m string) string { return m })
+		for _, most := range []int{askMost, 2 * askMost} {
+			for range 100 {
+				r.ask(t.Context(), judge.Files)
+				synctest.Wait()
+				select {
+				case a := <-r.eyes.answers:
+					r.eyes.inFlight &^= a.topic
+				default:
+				}
+			}
+			if looks != most {
+				t.Errorf("asked %d times, wanted %d", looks, most)
+			}
+			time.Sleep(askWindow)
+		}
+	})
 }
 
 // shownWorld notes to whom the token is shown.

@@ -41,6 +41,7 @@ var others = []mutant{
 	{"§2", "taking off the network's share of an answer", "internal/cluster/discover.go", "max(0, p.Took-d.far(p.Took))", "p.Took"},
 	{"§2", "not showing the token to a server just back", "internal/cluster/discover.go", "if failed.Verdict == NotServed ||", "if false && failed.Verdict == NotServed ||"},
 	{"§2", "obeying Retry-After", "pkg/join/discover.go", "at.Add(max(p.RetryAfter, pause))", "at.Add(pause)"},
+	{"§2", "asking the same only so often", "pkg/join/look.go", "r.eyes.asks[t] > askMost {", "false {"},
 	{"§2", "knowing that a pushed word is from before the last act", "pkg/join/run.go", "if f.At.Before(r.running.acted) {", "if false {"},
 
 	{"8", "checking the pin before the token goes out", "internal/cluster/discover.go", "if said.ca == nil {\n\t\t\treturn wrongCA", "if said.ca == nil && false {\n\t\t\treturn wrongCA"},
@@ -51,6 +52,7 @@ var others = []mutant{
 
 	{"9", "the attempt's deadline", "pkg/join/act.go", "attempt, stop := context.WithTimeoutCause(ctx, r.running.budget, errAttempt)", "attempt, stop := context.WithCancel(ctx)"},
 	{"9", "one deadline for an attempt's reset and join", "pkg/join/act.go", "r.running.budget -= time.Since(began)", "_ = began"},
+	{"9", "the deadline of a kubelet restart", "pkg/join/act.go", "context.WithTimeout(ctx, restartTimeout)", "context.WithCancel(ctx)"},
 	{"9", "waiting for kubeadm's end", "pkg/join/run.go", "if r.running.back != nil { // never leave kubeadm behind", "if false {"},
 	{"9", "the hard stop after the polite one", "internal/child/child.go", "{syscall.SIGKILL, unkillable}}", "{syscall.SIGTERM, unkillable}}"},
 	{"9", "giving up on what cannot be killed", "internal/child/child.go", "unkillable = 4 * time.Second", "unkillable = 30 * time.Second"},
@@ -69,6 +71,7 @@ var others = []mutant{
 
 	{"12", "the lock", "internal/host/lock.go", "syscall.LOCK_EX|syscall.LOCK_NB", "syscall.LOCK_SH|syscall.LOCK_NB"},
 	{"13", "the first error", "pkg/join/narrate.go", `if t.report.FirstError == "" {`, `if true {`},
+	{"13", "kubeadm's last words", "pkg/join/act.go", "r.tell.report.LogTail.Kubeadm = failure.Tail", ""},
 	{"14", "thinning out a wait", "pkg/join/narrate.go", "case !now.Before(w.next):", "case true:"},
 	{"15", "join run whole", "internal/kubeadm/kubeadm.go", `"join", "--config"`, `"join", "phase", "preflight", "--config"`},
 }
