@@ -44,6 +44,10 @@ func TestAMemberIsHeldAndSeenToRun(t *testing.T) {
 		{name: "a kubelet that has ended twice within a minute fails, though it runs", at: map[axis]string{bySight: "ours", byKubelet: "in a crash loop", byRestart: "never"},
 			change: func(r *row) { r.m.ranSince = ago(2 * steadyFor) },
 			kind:   RestartKubelet},
+		{name: "whether the kubelet runs is not known, and doubt is no success", at: map[axis]string{bySight: "ours", byKubelet: "not known"},
+			kind: Wait, reason: JoinFailed, words: "not known"},
+		{name: "a word that came by itself is not the last one", at: map[axis]string{bySight: "ours, uninitialized", byKubelet: "runs for an hour", byHold: "61 s", byFresh: "the Node was pushed"},
+			kind: Wait, ask: OwnNode},
 		{name: "a kubelet that is just being started is left alone", at: map[axis]string{bySight: "ours", byKubelet: "starting", byRestart: "never"},
 			kind: Wait, reason: JoinFailed, words: "does not run yet"},
 		{name: "a kubelet that does not run is restarted", at: map[axis]string{bySight: "ours", byKubelet: "stopped", byRestart: "never"},
@@ -126,4 +130,43 @@ func TestADeletedNodeIsBroughtBackByRestarts(t *testing.T) {
 		{name: "an end after too many", at: gone(map[axis]string{byDeletions: "too many"}), kind: End, reason: KeepsBeingDeleted},
 		{name: "none for another name than the one that is wanted", at: gone(map[axis]string{byName: "another, asked for"}), kind: End, reason: Refusal},
 	})
+}
+
+func TestANodeIsOursByWhatIsKnown(t *testing.T) {
+	us := Policy{BootID: "boot", MachineID: "machine"}
+	for name, c := range map[string]struct {
+		p    Policy
+		n    Node
+		ours bool
+	}{
+		"the same boot and machine":            {us, Node{BootID: "boot", MachineID: "machine"}, true},
+		"the same, written otherwise":          {us, Node{BootID: "boot", MachineID: "MACHINE"}, true},
+		"a Node that names no machine":         {us, Node{BootID: "boot"}, true},
+		"another boot":                         {us, Node{BootID: "boot-2", MachineID: "machine"}, false},
+		"another container of the same kernel": {us, Node{BootID: "boot", MachineID: "machine-2"}, false},
+		"a Node that names no boot":            {us, Node{MachineID: "machine"}, false},
+		"a machine that does not know its own": {Policy{}, Node{}, false},
+	} {
+		if ours := c.p.Ours(c.n); ours != c.ours {
+			t.Errorf("%s: ours is %t", name, ours)
+		}
+	}
+}
+
+func TestNothingIsDoneBesideOthers(t *testing.T) {
+	for name, at := range map[string]map[axis]string{
+		"a join":            {byCreds: "not there"},
+		"a reset":           {byCreds: "not there", byDisk: "leftovers"},
+		"a kubelet restart": {bySight: "404", byRestart: "never"},
+		"a kubelet stop":    {bySight: "404", byKubelet: "runs for an hour"},
+	} {
+		for machine, words := range map[string]string{"mounts missing": "/var/lib/kubelet", "a kubeadm": "kubeadm upgrade", "not known": "cannot be seen"} {
+			at[byMachine] = machine
+			decide(t, []decision{{name: name + ", " + machine, at: at, kind: Wait, reason: JoinFailed, words: words}})
+		}
+		at[byMachine] = "no pod"
+		if r := rowOf(at); !Next(r.p, r.m, &r.f, now).Kind.Acts() {
+			t.Errorf("%s: it is not done at all", name)
+		}
+	}
 }
