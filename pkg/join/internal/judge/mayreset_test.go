@@ -95,6 +95,11 @@ func TestMayResetSaysNoByItself(t *testing.T) {
 		"a Node that is there":              {own, func(_ *Policy, m *Memory, _ *Facts) { m.Is = Member }},
 		"another ground by now":             {every[1:3], func(_ *Policy, m *Memory, f *Facts) { m.Is = Foreign; f.Node.Value = seen(otherNode) }},
 		"a kubelet that was not stopped":    {own, func(_ *Policy, m *Memory, _ *Facts) { m.StoppedAt = time.Time{} }},
+		"a kubelet that a person must mend": {every[1:2], func(_ *Policy, m *Memory, _ *Facts) { m.Doomed = true }},
+		"a kubelet that says why":           {every[1:2], func(_ *Policy, _ *Memory, f *Facts) { f.Kubelet.Value.Unregistered = "denied" }},
+		"a log that cannot be read":         {every[1:2], func(_ *Policy, _ *Memory, f *Facts) { f.Kubelet.Value.Unread = true }},
+		"a reset for the same before":       {every[1:2], func(_ *Policy, m *Memory, _ *Facts) { m.GoneSpent = true }},
+		"a silence since the restart":       {every[1:2], func(_ *Policy, m *Memory, _ *Facts) { m.Heard = now.Add(-time.Minute) }},
 		"nobody who reports for the clone":  {every[3:4], func(_ *Policy, m *Memory, _ *Facts) { m.Heartbeat.Moved = false }},
 		"a certificate that is still valid": {every[2:3], func(_ *Policy, _ *Memory, f *Facts) { f.Credentials.Value.NotAfter = now.Add(time.Hour) }},
 	} {
