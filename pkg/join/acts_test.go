@@ -21,6 +21,7 @@ func TestPodsAreSaidBeforeAResetAndKept(t *testing.T) {
 	live(t, tell, func(s *sim, start func() (Report, error)) {
 		s.joined()
 		s.expire()
+		s.deleteNode()
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
 		if r.Counts.PodsAtReset != 2 {

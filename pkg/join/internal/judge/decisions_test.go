@@ -93,7 +93,7 @@ func TestWhatIsFresh(t *testing.T) {
 		"at the limit":                           {node: heard(1, 0, FreshFor), unit: heard(1, 0, FreshFor)},
 		"past it":                                {node: heard(1, 0, FreshFor+1), unit: heard(1, 0, 0), old: OwnNode},
 		"one that took 5 s, 5 s ago":             {node: heard(1, 5*time.Second, 5*time.Second), unit: heard(1, 0, 0)},
-		"one that took 5 s, longer ago":          {node: heard(1, 5*time.Second, 5*time.Second+1), unit: heard(1, 0, 0), old: OwnNode},
+		"one that took 5 s, longer ago":          {node: heard(1, 5*time.Second, 10*time.Second+1), unit: heard(1, 0, 0), old: OwnNode},
 		"from before the last act":               {node: heard(0, 0, 0), unit: heard(1, 0, 0), old: OwnNode},
 		"never":                                  {unit: heard(1, 0, 0), old: OwnNode},
 		"this machine, before the server's word": {node: heard(1, 0, 0), unit: heard(1, 0, time.Second), old: Unit},

@@ -69,7 +69,7 @@ func (v *view) mayPutBack() bool {
 func (v *view) takingUp() (Action, bool) {
 	name, since := v.nodeName(), v.now.Sub(v.m.PutBackAt)
 	switch {
-	case v.m.PutBackAt.IsZero():
+	case v.m.PutBackAt.IsZero() || v.state() != Loaded:
 		return pass()
 	case since >= takeupPatience && v.stale(Takeup) != 0:
 		return v.ask(Takeup, Verify), true

@@ -27,7 +27,7 @@ func TestAKubeletWithoutCredentialsIsStoppedOnlyIfItIsNoMembers(t *testing.T) {
 		{name: "the token may not ask for its Node", at: without(map[axis]string{byCluster: "403"}), kind: BackOff, reason: JoinFailed, words: "may not ask"},
 		{name: "it has only just been started", at: without(map[axis]string{byKubelet: "runs for 1 s"}), kind: Wait, reason: JoinFailed, words: "not clear yet"},
 		{name: "it is about to be started", at: without(map[axis]string{byKubelet: "starting"}), kind: Wait, reason: JoinFailed, words: "not clear yet"},
-		{name: "whether it runs is not known", at: without(map[axis]string{byKubelet: "not known"}), kind: BackOff, reason: JoinFailed},
+		{name: "whether it runs is not known", at: without(map[axis]string{byKubelet: "not known"}), kind: Wait, reason: JoinFailed},
 		{name: "it is in a crash loop", at: without(map[axis]string{byKubelet: "in a crash loop"}), kind: Reset, ground: NoCredentials},
 		{name: "it was in one, and runs", at: without(map[axis]string{byKubelet: "steady after a crash loop"}), kind: StopKubelet, ground: NoCredentials},
 		{name: "it does not run", at: without(map[axis]string{byKubelet: "stopped"}), kind: Reset, ground: NoCredentials},
@@ -49,7 +49,7 @@ func TestACertificateRequestThatLivesIsWaitedFor(t *testing.T) {
 		{name: "issued just now", at: without("issued 14 s ago", "stopped"), kind: Wait, reason: JoinFailed, words: "is approved"},
 		{name: "issued long ago", at: without("issued 16 s ago", "stopped"), kind: Reset, ground: NoCredentials},
 		{name: "issued for an earlier key", at: without("issued for an earlier key", "stopped"), kind: Reset, ground: NoCredentials},
-		{name: "a silence is no word about one", at: without("not known", "stopped"), kind: BackOff, reason: JoinFailed},
+		{name: "a silence is no word about one", at: without("not known", "stopped"), kind: Wait, reason: JoinFailed},
 		{name: "denied fails an attempt once", at: without("denied", "stopped"), kind: BackOff, reason: JoinFailed},
 		{name: "denied, and told", at: without("denied, told", "stopped"), kind: Reset, ground: NoCredentials},
 	})
@@ -105,7 +105,7 @@ func TestAKubeletIsStoppedForARefusalOnlyWithProof(t *testing.T) {
 	}
 	decide(t, []decision{
 		{name: "for 91 s, and it has expired", at: refused(nil), kind: StopKubelet, ground: RefusesKubelet},
-		{name: "for 89 s", at: refused(map[axis]string{byTaken: "89 s"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "for 89 s", at: refused(map[axis]string{byTaken: "89 s, silent for 14 s"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "it is valid", at: refused(map[axis]string{byCreds: "loaded"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "it is valid by this machine's clock, which is behind the server's", at: refused(map[axis]string{byCreds: "loaded"}),
 			change: func(r *row) { r.f.Cluster.Value.Ahead = 2 * time.Hour }, kind: StopKubelet, ground: RefusesKubelet},

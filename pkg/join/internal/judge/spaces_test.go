@@ -247,6 +247,7 @@ var firstSpaces = []*space{
 // What only the kubelet's own credentials can see.
 const (
 	putBackSpace = "a Node that may be put back"
+	takeupSpace  = "a Node that was put back"
 	expiredSpace = "401 to a kubelet whose certificate has expired"
 )
 
@@ -265,7 +266,7 @@ var nodeSpaces = []*space{
 		byJoin: each(byJoin), byFresh: agesOf(Unit, OwnNode), byReset: each(byReset)}, func(r *judged) bool {
 		return condition(r) && !r.waitsForTakeup() && (r.kubeletWorks() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running || r.asksAgain())
 	}},
-	{"a Node that was put back", "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
+	{takeupSpace, "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
 		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: same(bySince), byRestart: same(byRestart), byHeard: same(byHeard),
 		byFresh: coarse(append(here, OwnNode, Takeup)...)}), func(r *judged) bool { return condition(r) && r.waitsForTakeup() }},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
@@ -327,7 +328,7 @@ func (r *row) unwanted() bool { return r.m.Is == Gone && r.m.Lost && r.m.Mark !=
 
 // waitsForTakeup: of a Node that was put back and is there.
 func (r *row) waitsForTakeup() bool {
-	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletWorks() && r.f.Kubelet.Err == nil &&
+	return r.takingUp() && r.f.Credentials.Value.State == Loaded && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletWorks() && r.f.Kubelet.Err == nil &&
 		!r.asksAgain() && !r.unitUnasked())
 }
 

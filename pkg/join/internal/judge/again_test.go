@@ -1,0 +1,103 @@
+package judge
+
+import "testing"
+
+// A kubelet bootstraps again where the proven cluster has this machine's Node, and nobody reports for it.
+func TestAKubeletBootstrapsAgain(t *testing.T) {
+	lost := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{byCreds: "not there", byDisk: "configured", byKubelet: "stopped", byCluster: "our Node, dead"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	expired := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{bySight: "401", byCreds: "expired", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead", byTaken: "not"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	other := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{byCreds: "another cluster's", bySight: "silence", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	decide(t, []decision{
+		{name: "credentials are gone", at: lost(nil), kind: Bootstrap},
+		{name: "they are torn, and there are pods", at: lost(map[axis]string{byCreds: "unusable", byMachine: "pods"}), kind: Bootstrap},
+		{name: "with --reset=never, for it is none", at: lost(map[axis]string{byReset: "never"}), kind: Bootstrap},
+		{name: "the Node was alive a moment ago", at: lost(map[axis]string{byCluster: "our Node"}), kind: Wait, reason: JoinFailed, words: "not known yet"},
+		{name: "the Node is another machine's", at: lost(map[axis]string{byCluster: "another's, dead"}), kind: Reset, ground: NoCredentials},
+		{name: "there is no Node", at: lost(map[axis]string{byCluster: "no Node"}), kind: Reset, ground: NoCredentials},
+		{name: "there is nothing to run a kubelet with", at: lost(map[axis]string{byDisk: "leftovers"}), kind: Reset, ground: NoCredentials},
+		{name: "a kubelet runs and reports", at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods", byCluster: "our Node"}), kind: End, reason: Refusal},
+		{name: "a kubelet runs and does not report, and requests are approved",
+			at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods", byRequest: "none, and they are approved"}), kind: Bootstrap},
+		{name: "the same for too short", at: lost(map[axis]string{byKubelet: "runs for an hour", byRequest: "none, and they are approved", byTaken: "89 s, silent for 14 s"}),
+			kind: Wait, reason: JoinFailed, words: "not known yet"},
+		{name: "the same, and a person approves requests", at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods"}), kind: End, reason: Refusal},
+		{name: "it does so", at: lost(map[axis]string{byReturn: "bootstraps for 59 s", byKubelet: "runs for 59 s"}), kind: Wait, reason: JoinFailed, words: "asks for another certificate"},
+		{name: "it has done so for too long", at: lost(map[axis]string{byReturn: "bootstraps for 60 s", byKubelet: "runs for 59 s"}), kind: BackOff, reason: JoinFailed},
+		{name: "somebody else's kubeadm is at work", at: lost(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm"},
+		{name: "the user wants a reset", at: lost(map[axis]string{byReset: "always, due"}), kind: Reset, ground: Asked},
+
+		{name: "the certificate has expired, which needs no 90 s", at: expired(nil), kind: Bootstrap},
+		{name: "it has not", at: expired(map[axis]string{byCreds: "loaded"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "its Node has not turned Unknown", at: expired(map[axis]string{bySecond: "ours"}), kind: Wait, reason: JoinFailed, words: "yet to notice"},
+		{name: "its Node is another machine's", at: expired(map[axis]string{bySecond: "another's, dead"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "its Node is gone", at: expired(map[axis]string{bySecond: "absent", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
+		{name: "the cluster is not proven", at: expired(map[axis]string{byCluster: "silence"}), kind: Wait, reason: JoinFailed, words: "401"},
+
+		{name: "the cluster has another CA, and the credentials' server shows it", at: other(nil), kind: Bootstrap},
+		{name: "their server does not answer the token", at: other(map[axis]string{bySecond: "silent"}), kind: End, reason: Refusal},
+		{name: "their server answers them", at: other(map[axis]string{bySight: "ours"}), kind: End, reason: Refusal},
+		{name: "their server answers them with 403", at: other(map[axis]string{bySight: "403"}), kind: End, reason: Refusal},
+		{name: "the cluster is silent", at: other(map[axis]string{byCluster: "silence"}), kind: Wait, reason: Refusal, words: "of another cluster"},
+	})
+}
+
+// A Node that this run has seen deleted is put back as it was.
+func TestANodeIsPutBack(t *testing.T) {
+	gone := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{bySight: "404", byKubelet: "runs and is healthy", byDeletions: "one", byReturn: "seen 40 s ago", byRestart: "never", bySince: "1 s"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	back := func(more map[axis]string) map[axis]string {
+		at := map[axis]string{bySight: "ours", byKubelet: "runs for an hour", byDeletions: "one", byReturn: "put back 29 s ago", byRestart: "never", byHold: "61 s"}
+		for a, name := range more {
+			at[a] = name
+		}
+		return at
+	}
+	decide(t, []decision{
+		{name: "seen to be deleted", at: gone(nil), kind: PutBack},
+		{name: "too long ago", at: gone(map[axis]string{byReturn: "seen 41 s ago"}), kind: RestartKubelet},
+		{name: "tried already", at: gone(map[axis]string{byReturn: "tried"}), kind: RestartKubelet},
+		{name: "not wanted", at: gone(map[axis]string{byReturn: "as a new one only"}), kind: RestartKubelet},
+		{name: "not seen by this run", at: gone(map[axis]string{byDeletions: "none"}), kind: RestartKubelet},
+		{name: "its kubelet does not run", at: gone(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
+		{name: "its kubelet is suspended", at: gone(map[axis]string{byKubelet: "is suspended"}), kind: RestartKubelet},
+		{name: "its kubelet fails", at: gone(map[axis]string{byKubelet: "in a crash loop"}), kind: RestartKubelet},
+		{name: "under a kubelet that is not the service's, which no restart would help", at: gone(map[axis]string{byKubelet: "runs astray"}), kind: PutBack},
+		{name: "its owner wants it gone", at: gone(map[axis]string{byReturn: "marked"}), kind: End, reason: KeepsBeingDeleted, words: "karpenter.sh/disrupted"},
+		{name: "somebody else's kubeadm is at work", at: gone(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm"},
+
+		{name: "it is back, and not taken up yet", at: back(nil), kind: Wait, reason: JoinFailed, words: "take it up"},
+		{name: "it is not taken up in time", at: back(map[axis]string{byReturn: "put back 30 s ago", byUntaken: "not taken up"}), kind: RestartKubelet},
+		{name: "whether it is cannot be found out", at: back(map[axis]string{byReturn: "put back 30 s ago"}), kind: Wait, reason: JoinFailed, words: "take it up"},
+		{name: "its kubelet has ended meanwhile", at: back(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
+		{name: "it is back as Unknown", at: back(map[axis]string{bySight: "dead"}), kind: Wait, reason: JoinFailed, words: "take it up"},
+	})
+	for kubelet, ready := range map[string]bool{"runs and is healthy": true, "runs for an hour": false} {
+		r := rowOf(gone(map[axis]string{byKubelet: kubelet}))
+		if a := Next(r.p, r.m, &r.f, now); a.Kind != PutBack || a.Ready != ready {
+			t.Errorf("%s: %+v", kubelet, a)
+		}
+	}
+}
