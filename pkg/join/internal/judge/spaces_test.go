@@ -228,7 +228,7 @@ var firstSpaces = []*space{
 		bySight: join(each(bySight, "not heard", "silence"), [][]int{but(bySight, "not heard", "silence")}), byCluster: each(byCluster), byNext: each(byNext), byFresh: agesOf(OwnNode, Token)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && !r.unseen() }},
 	{"credentials of another CA that the cluster has given up", "the kubelet may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
-		bySight: each(bySight, "silence"), byCluster: [][]int{append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, bySecond: each(bySecond), byDisk: join(each(byDisk, "configured"), [][]int{but(byDisk, "configured", "not known", "control plane")}),
+		bySight: each(bySight, "silence"), byCluster: {append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, bySecond: each(bySecond), byDisk: join(each(byDisk, "configured"), [][]int{but(byDisk, "configured", "not known", "control plane")}),
 		byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && r.unseen() }},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
@@ -297,7 +297,7 @@ var nodeSpaces = []*space{
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, func(r *judged) bool { return condition(r) && !r.useless() }},
 	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: each(byDisk, "configured"),
-		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: [][]int{append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed),
+		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: {append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed),
 		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
 }
 
