@@ -3,6 +3,9 @@ package join
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -81,7 +84,10 @@ func (m *machine) lookForKubelets() ([]host.KubeletProcess, error) {
 // Credentials are read from where the kubelet reads them.
 func (m *machine) Credentials() (*cluster.Credentials, error) {
 	args, err := m.kubeletArgs()
-	if err != nil {
+	switch {
+	case err != nil && m.untrodden():
+		return nil, fmt.Errorf("%w, and no kubelet was ever a member here: %w", err, fs.ErrNotExist)
+	case err != nil:
 		return nil, err
 	}
 	creds, err := cluster.LoadKubeletConf(m.Path(m.CredentialsPath()))
@@ -91,6 +97,14 @@ func (m *machine) Credentials() (*cluster.Credentials, error) {
 		}
 	}
 	return creds, err
+}
+
+// untrodden: neither kubeadm nor a kubelet has left anything, and no pod lives
+// here. What the service would start the kubelet with does not matter then.
+func (m *machine) untrodden() bool {
+	pods, err := m.Host.Pods("")
+	disk, diskErr := m.Inspect()
+	return errors.Join(err, diskErr) == nil && pods == 0 && !disk.Configured && !disk.KubeletConf && len(disk.Leftovers) == 0
 }
 
 func (m *machine) CredentialsPath() string {

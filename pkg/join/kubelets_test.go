@@ -51,6 +51,10 @@ func TestCredentialsAndPodsOfAKubeletThatIsStopped(t *testing.T) {
 // Nobody knows where a wrapper script lets it look.
 func TestCredentialsThatNobodyKnowsWhereToLookForAreNotMissing(t *testing.T) {
 	m := stopped(t, "/usr/local/bin/start-kubelet.sh")
+	if _, err := m.Credentials(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("on a machine that no kubelet was on: %v", err)
+	}
+	put(t, m.Path("/var/lib/kubelet/config.yaml"), "")
 	if _, err := m.Credentials(); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/usr/local/bin/start-kubelet.sh") {
 		t.Errorf("got %v", err)
 	}

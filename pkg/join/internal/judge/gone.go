@@ -50,7 +50,7 @@ func (v *view) gone() Action {
 		return v.restart(why, v.m.Heard)
 	case v.state() == Loaded && k.Running && v.m.lasting(v.m.ranSince, v.now) < RestartPatience: // nor did it run all the while
 	default:
-		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), "", nil)
+		return fail(fmt.Sprintf("verifying: still no Node %q %s after a kubelet restart", name, seconds(since)), still.Hint, nil)
 	}
 	return still.asking(v, Unit, ProbeSilent)
 }
