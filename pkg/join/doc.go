@@ -29,9 +29,9 @@
 //
 // Once the Node is at the wanted [Level] it is held: watched, under one UID,
 // for [Config].Hold. A deletion is counted by UID and answered by putting the Node
-// back, or else by a kubelet restart. An attempt that failed is followed by another, after a back-off,
-// until the Node has held, nothing but a person can help, or the deadline has
-// passed.
+// back, or else by a kubelet restart. An attempt that failed is followed by
+// another, after a back-off, until the Node has held, nothing but a person can
+// help, or the deadline has passed.
 //
 // # The rules
 //
@@ -41,18 +41,20 @@
 //     files. None while our certificate request is pending and its key lives,
 //     while a kubelet runs and does not fail, beside somebody else's kubeadm, or
 //     for what a person must mend. Only if (a) no kubelet credentials exist, which
-//     is not the same as: they could not be read, or are not understood; or (b)
-//     the Node stayed away for 60 s after a kubelet restart and the kubelet ran
-//     all the while, once a run; or (c) the API server refused the kubelet for 90 s
-//     while it took the token, and the certificate has expired by its clock; or (d)
-//     the credentials are those of another machine's Node, whose heartbeat moves
-//     while our kubelet is stopped. For (b) to (d) the kubelet is stopped first,
+//     is not the same as: they could not be read, or are not understood, and the
+//     cluster has no Node of this machine for which the kubelet could bootstrap
+//     again; or (b) the Node stayed away for 60 s after a kubelet restart and the
+//     kubelet ran all the while, once a run; or (c) the API server refused the
+//     kubelet for 90 s while it took the token, the certificate has expired by its
+//     clock and the Node is gone; or (d) the credentials are those of another
+//     machine's Node, whose heartbeat moves while our kubelet is stopped. For (b) to (d) the kubelet is stopped first,
 //     all is looked at again, and it is started if that says otherwise.
 //  3. A healthy member is never touched, except by --reset=always.
 //  4. A host that is not ours to reset is refused: a control plane, also one under
 //     repair, with no override; another cluster's member, a healthy member under
 //     another name, files that a reset would delete: only --reset=always goes on.
-//  5. A stale Node of our own is waited out.
+//  5. A stale Node of our own is waited out, but for one whose kubelet was stopped
+//     for a reset that was asked for: its own credentials say so.
 //  6. Another machine's live Node is never taken over. A heartbeat that moves is
 //     life; a Ready that merely stays True is not.
 //  7. A deletion is counted by UID, gone-and-back between two looks included; more

@@ -10,6 +10,7 @@ import (
 // The contenders: what a machine may run to get into its cluster.
 const (
 	ours      = "nodejoin"
+	before    = "nodejoin before"
 	limit     = "the limit"
 	bare      = "kubeadm join"
 	shellLoop = "shell loop"
@@ -28,6 +29,8 @@ func (s *stage) commandTo(endpoint, contender, token string) []string {
 	switch contender {
 	case ours:
 		return append([]string{"nodejoin"}, join...)
+	case before:
+		return append([]string{"nodejoin-before"}, join...)
 	case installer:
 		return append([]string{"installer", "kubeadm"}, join...)
 	case idle:

@@ -22,7 +22,7 @@ func (b *bench) late() error {
 		// The same lateness for all contenders of a round, and each part of the ten seconds once: what who polls every 5 s
 		// gets is luck, and its median would be, too.
 		lateness := 5*time.Second + 10*time.Second*time.Duration(part)/time.Duration(b.runs) + rand.N(10*time.Second/time.Duration(b.runs))
-		for _, who := range []string{limit, ours, bare, shellLoop, installer} {
+		for _, who := range b.with(limit, ours, bare, shellLoop, installer) {
 			err := b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
 				took, never, err := s.lateJoin(who, lateness)
 				if err != nil {
@@ -89,7 +89,7 @@ func (b *bench) live() error {
 			return err
 		}
 		for run := range b.runs {
-			for i, who := range []string{bare, ours} {
+			for i, who := range b.with(bare, ours) {
 				took, err := s.liveJoin(who, fmt.Sprintf("n%d-%d", run, i), token)
 				if err != nil {
 					return fmt.Errorf("%s: %w", who, err)
@@ -131,8 +131,8 @@ const neverAfter = time.Minute
 // registered again.
 func (b *bench) deleted() error {
 	for run := range max(b.runs/3, 1) {
-		for _, who := range []string{restart, ours, bare, shellLoop, installer} {
-			if run >= max(b.runs/20, 1) && who != restart && who != ours {
+		for _, who := range b.with(restart, ours, bare, shellLoop, installer) {
+			if run >= max(b.runs/20, 1) && who != restart && who != ours && who != before {
 				continue // never is never
 			}
 			node := testbed.NodeOptions{KubeletArgs: []string{"--cloud-provider=external"}}
@@ -194,7 +194,7 @@ func (s *stage) comeBack(who string) (took float64, never bool, err error) {
 // contenders of a round run side by side, for what they do is to wait for the old Node to be taken for dead.
 func (b *bench) reset() error {
 	for run := range max(b.runs/6, 1) {
-		err := sideBySide([]string{ours, shellLoop, installer}, func(who string) error {
+		err := sideBySide(b.with(ours, shellLoop, installer), func(who string) error {
 			return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
 				took, failed, never, err := s.resetReady(who)
 				if err != nil {
@@ -244,7 +244,7 @@ func (s *stage) resetReady(who string) (took float64, failed int, never bool, er
 	const dir = "--cri-socket " + testbed.CRISocket
 	args := s.command(who, token)
 	switch who {
-	case ours:
+	case ours, before:
 		args = append(args, "--reset=always")
 	case shellLoop: // in the form that heeds kubeadm's exit status: the other sees the old Node and stops at once
 		args = []string{"sh", "-c", fmt.Sprintf("kubeadm reset -f %s; until %s; do kubeadm reset -f %s; sleep 4; done", dir, strings.Join(s.command(bare, token), " "), dir)}

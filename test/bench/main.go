@@ -25,6 +25,7 @@ func main() {
 	b := &bench{own: map[string]bool{}}
 	flag.IntVar(&b.runs, "runs", 20, "runs of each contender in the rows that time a join; the others take a part of it")
 	flag.IntVar(&b.crowdest, "crowd", crowds[len(crowds)-1], "nodes in the largest storm")
+	flag.StringVar(&b.before, "before", "", "commit to build nodejoin of and measure it beside, in turn")
 	flag.StringVar(&b.folder, "results", inProject, "folder of the results; README is refreshed only with the project's own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -45,6 +46,7 @@ type bench struct {
 	runs     int
 	crowdest int
 	folder   string // of the results
+	before   string // commit of the build before; then its program's path; "": none
 
 	dir       string // with the programs under test
 	nodejoin  string
@@ -66,6 +68,7 @@ var rows = []row{
 	{"late", (*bench).late},
 	{"live", (*bench).live},
 	{"deleted", (*bench).deleted},
+	{"returned", (*bench).returned},
 	{"reset", (*bench).reset},
 	{"member", (*bench).member},
 	{"waiting", (*bench).waiting},
@@ -84,6 +87,9 @@ func (b *bench) run(only []string) (err error) {
 	}
 	defer os.RemoveAll(b.dir)
 	if b.nodejoin, err = b.build("..", "./cmd/nodejoin", "nodejoin"); err != nil {
+		return err
+	}
+	if err := b.buildBefore(); err != nil {
 		return err
 	}
 	if b.installer, err = b.build(".", "./bench/installer", "installer"); err != nil {
@@ -105,6 +111,7 @@ func (b *bench) run(only []string) (err error) {
 		if err := r.measure(b); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
+		b.beside()
 		// what is measured is kept, whatever becomes of the rest
 		if err := b.write(); err != nil {
 			return err
@@ -123,6 +130,35 @@ func (b *bench) build(folder, pkg, name string, flags ...string) (string, error)
 		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}
 	return path, nil
+}
+
+// buildBefore compiles nodejoin as it was at a commit.
+func (b *bench) buildBefore() error {
+	if b.before == "" {
+		return nil
+	}
+	tree := filepath.Join(b.dir, "before")
+	git := func(args ...string) error {
+		out, err := exec.CommandContext(b.ctx, "git", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the build before: %w\n%s", err, out)
+		}
+		return nil
+	}
+	if err := git("worktree", "add", "--detach", tree, b.before); err != nil {
+		return err
+	}
+	path, err := b.build(tree, "./cmd/nodejoin", "nodejoin-before")
+	b.before = path
+	return errors.Join(err, git("worktree", "remove", "--force", tree))
+}
+
+// with are contenders, and the build before where one was asked for.
+func (b *bench) with(contenders ...string) []string {
+	if b.before != "" {
+		contenders = append(contenders, before)
+	}
+	return contenders
 }
 
 func (b *bench) say(format string, args ...any) {
@@ -170,6 +206,11 @@ func (s *stage) newNode(name string, opts testbed.NodeOptions) (*testbed.Node, e
 	}
 	if err := n.Install(s.nodejoin, "nodejoin"); err != nil {
 		return nil, err
+	}
+	if s.before != "" {
+		if err := n.Install(s.before, "nodejoin-before"); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.Install(s.installer, "installer"); err != nil {
 		return nil, err

@@ -34,27 +34,36 @@ func (b *bench) member() error {
 			return err
 		}
 		for run := range b.runs {
-			before := s.asked()
-			p, err := s.node.Start(b.ctx, testbed.Command{Args: s.command(ours, token)})
-			if err != nil {
-				return err
+			for _, who := range b.with(ours) {
+				if err := s.again(who, token, run); err != nil {
+					return err
+				}
 			}
-			exit := p.Wait()
-			if exit.Code != 0 {
-				return fmt.Errorf("exit status %d: %s", exit.Code, p.Stderr)
-			}
-			if err := b.sleep(500 * time.Millisecond); err != nil { // for the audit log
-				return err
-			}
-			asked := s.asked() - before
-			if asked == 0 {
-				return errors.New("the audit log has no request of nodejoin")
-			}
-			b.add(sample{Row: "member", Contender: ours, What: "CPU ms", Run: run, Value: float64(exit.CPU.Milliseconds())})
-			b.add(sample{Row: "member", Contender: ours, What: "requests", Run: run, Value: float64(asked)})
 		}
 		return nil
 	})
+}
+
+// again is one run of a contender on a member.
+func (s *stage) again(who, token string, run int) error {
+	asked := s.asked()
+	p, err := s.node.Start(s.ctx, testbed.Command{Args: s.command(who, token)})
+	if err != nil {
+		return err
+	}
+	exit := p.Wait()
+	if exit.Code != 0 {
+		return fmt.Errorf("exit status %d: %s", exit.Code, p.Stderr)
+	}
+	if err := s.sleep(500 * time.Millisecond); err != nil { // for the audit log
+		return err
+	}
+	if asked = s.asked() - asked; asked == 0 {
+		return errors.New("the audit log has no request of nodejoin")
+	}
+	s.add(sample{Row: "member", Contender: who, What: "CPU ms", Run: run, Value: float64(exit.CPU.Milliseconds())})
+	s.add(sample{Row: "member", Contender: who, What: "requests", Run: run, Value: float64(asked)})
+	return nil
 }
 
 // waitingTime is for how long the API server of the row "waiting" is away.
@@ -65,7 +74,7 @@ const waitingTime = 10 * time.Minute
 func (b *bench) waiting() error {
 	return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{}, func(s *stage) error {
 		var all []waiter
-		for _, who := range []string{ours, bare, shellLoop, installer} {
+		for _, who := range b.with(ours, bare, shellLoop, installer) {
 			all = append(all, waiter{who, refusing, s.cp.Endpoint()}, waiter{who, silent, net.JoinHostPort(s.tb.BlackholeIP(), "6443")})
 		}
 		return sideBySide(all, s.wait)

@@ -150,6 +150,18 @@ func (b *bench) lines() []line {
 			[]check{{b.mid("deleted", ours, "deleted to registered") / b.mid("deleted", restart, "deleted to registered"), 1.3, " x"}},
 		},
 		{
+			"the same: % of returns in which podCIDR, cordon, taints and labels are as before", b.cells("returned", "not Ready: % as before", ours, before), "100 at least",
+			[]check{{100 - b.least("returned", ours, "not Ready: % as before"), 0, " % short"}},
+		},
+		{
+			"A Node that was Ready, deleted by hand: s until it is there again", b.back("Ready: deleted to there again"), "0.3 x a hand-typed restart",
+			[]check{{b.mid("returned", ours, "Ready: deleted to there again") / b.mid("returned", restart, "Ready: deleted to there again"), 0.3, " x"}},
+		},
+		{
+			"the same: ms not Ready, as a client that watches sees it", b.back("ms not Ready"), "0",
+			[]check{{b.worst("returned", ours, "ms not Ready"), 0, " at worst"}},
+		},
+		{
 			"Reset of a Node that was Ready: s until it is Ready again", b.cells("reset", "seconds", ours, shellLoop, installer), "",
 			[]check{{b.nevers("reset", ours, "seconds"), 0, " never"}},
 		},
@@ -181,6 +193,13 @@ func (b *bench) lines() []line {
 	}
 	lines = append(lines, line{"Binary: MB, stripped", b.cells("size", "MB", ours), "18", []check{{b.worst("size", ours, "MB"), 18, ""}}})
 	return append(lines, b.stormLines()...)
+}
+
+// back are the cells of a Node that comes back, by whom it does.
+func (b *bench) back(what string) map[string]string {
+	cells := b.cells("returned", what, ours, before)
+	cells[bestPossible] = b.spread("returned", restart, what)
+	return cells
 }
 
 func (b *bench) stormLines() []line {
