@@ -41,6 +41,7 @@ type simOracle struct {
 	unmounted    time.Time // since when a mount is missing,
 	company      time.Time // somebody else's kubeadm is at work,
 	governs      time.Time // and this is a control plane
+	strange      time.Time // and the credentials are another cluster\'s than the endpoint\'s
 }
 
 // process of a kubelet, in hindsight.
@@ -147,6 +148,7 @@ func (s *sim) book() {
 	since(&s.unmounted, len(s.mounts) > 0)
 	since(&s.company, s.kubeadm != "")
 	since(&s.governs, s.disk.ControlPlane != "")
+	since(&s.strange, s.elsewhere())
 	s.twin.note(s.node != nil && !s.ours(), 0)
 	s.gone.note((s.node == nil || s.alive && s.creds != nil && s.node.Name != s.creds.NodeName) && answers, unseen)
 	since(&s.refusedSince, (s.refuses || s.expired()) && answers)
@@ -232,7 +234,7 @@ func (s *sim) harm() error {
 		return nil
 	case s.torn != nil:
 		return errors.New("a reset of credentials that nodejoin could not read or understand")
-	case s.elsewhere():
+	case lasted(s.strange) > unseen:
 		return errors.New("a reset of another cluster's member")
 	case s.isClone(), s.staysAway(), s.isRefused():
 		return nil
