@@ -44,7 +44,8 @@ func (r *run) putBack(ctx context.Context, a judge.Action) error {
 	switch {
 	case errors.Is(err, cluster.ErrExists):
 		r.tell.say(Info, "somebody else has just made that Node", "")
-	case errors.Is(err, cluster.ErrUnsettled): // it is looked at again
+	case errors.Is(err, cluster.ErrUnsettled): // it is looked at again, and if it is not there tried again
+		r.memory.PutBackUID, r.memory.RestartPause = "", r.restarts.NextBackOff()
 		r.tell.say(Warning, fmt.Sprintf("whether the Node was put back is not known: %v", err), "")
 	case err != nil:
 		r.tell.warn(fmt.Sprintf("the Node cannot be put back as it was: a new one comes without its cordon, its podCIDR, and the taints, labels and annotations of others: %v", err))

@@ -67,6 +67,27 @@ func TestNodeThatCannotBePutBackComesByARestart(t *testing.T) {
 	}
 }
 
+// The creation meets an API server that goes down: it was not one that is refused.
+func TestReturnThatMeetsAnOutageIsTriedAgain(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		s.after(10*time.Second, s.deleteNode)
+		met := 0
+		s.slowPutBack = func() {
+			if met++; met == 1 {
+				s.down = true
+				s.after(5*time.Second, func() { s.down = false })
+			}
+		}
+		r, err := start()
+		wanted{reason: Recovered, back: 1, deletions: 1}.check(s.t, r, err)
+		if met != 2 {
+			s.t.Errorf("%d creations", met)
+		}
+	})
+}
+
 // One that somebody else has made meanwhile is theirs to fill.
 func TestNodeThatSomebodyElseHasMadeIsNotPutOver(t *testing.T) {
 	live(t, nil, func(s *sim, start func() (Report, error)) {
