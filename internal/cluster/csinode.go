@@ -23,7 +23,8 @@ const (
 	// have the drivers that its Node names, before the next round.
 	csiNodeReads = 3
 	// csiNodeCollected bounds how long the CSINode of a deleted Node is in the
-	// way: the garbage collector deletes it after 15 to 55 ms.
+	// way: the garbage collector deletes it after 15 to 55 ms, but after an outage
+	// of the API server it may be long in coming; then the CSINode is handed over.
 	csiNodeCollected = time.Second
 	csiNodeRetry     = 50 * time.Millisecond
 )
@@ -85,16 +86,25 @@ func (c *Client) PutCSINodeBack(ctx context.Context, kept Kept, uid string) erro
 	if err != nil {
 		return err
 	}
+	owner, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": node.Metadata.OwnerReferences}})
+	if err != nil {
+		return err
+	}
 	for began := time.Now(); ; sleep(ctx, csiNodeRetry) {
 		_, err = c.core.Post().AbsPath(csiNodes).SetHeader("Accept", "application/json").SetHeader("Content-Type", "application/json").
 			MaxRetries(0).Body(body).Do(ctx).Raw()
 		if !apierrors.IsAlreadyExists(err) {
 			break
 		}
-		if _, there, err := c.csiNode(ctx, name); err == nil && there.ownedBy(uid) {
+		_, there, unread := c.csiNode(ctx, name)
+		if unread == nil && there.ownedBy(uid) {
 			return nil
 		}
 		if time.Since(began) > csiNodeCollected {
+			if unread == nil && there.ownedBy(string(kept.Node.UID)) { // whoever collects it later finds that its owner lives
+				_, err = c.core.Patch(types.MergePatchType).AbsPath(csiNodes, name).SetHeader("Accept", "application/json").
+					MaxRetries(0).Body(owner).Do(ctx).Raw()
+			}
 			break
 		}
 	}
