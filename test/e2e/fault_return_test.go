@@ -51,8 +51,7 @@ func TestReadyNodeThatIsDeletedIsBackAsItWasAndItsPodsAndDriversDoNotNotice(t *t
 	plain := was.DeepCopy()
 	plain.Labels = without(was.Labels, roleLabel)
 	s.asItWas(plain, s.nodeNamed("w1"))
-	_, err := s.cp.Kubectl(s.ctx, e.command("kubectl label node ")...)
-	s.must(err)
+	e.does("kubectl label node ")
 	s.asItWas(was, s.nodeNamed("w1"))
 
 	t.Log("by a restart, and not as it was")
