@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // kept is our Node and its CSINode, whole, as a watch saw them last.
 type kept struct {
 	sync.Mutex
-	of cluster.Kept
+	of   cluster.Kept
+	back cluster.Kept // as it was put back last, well or not
 }
 
 // keep is told by the watch. A file has it for the next run, should this one be
@@ -62,6 +64,9 @@ func (m *machine) LastSeen() cluster.Sighting {
 
 func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, ready bool) (cluster.Sighting, []string, error) {
 	of := m.lastKept()
+	m.kept.Lock()
+	m.kept.back = of
+	m.kept.Unlock()
 	client, err := m.client(creds)
 	if err != nil {
 		return cluster.Sighting{}, nil, err
@@ -73,13 +78,21 @@ func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, ready
 	return back.Node, back.Lost, err
 }
 
+// TakenUp also ends what PutBack began: where its answer got lost, or a CSINode
+// of before was long in the way, the watch knows of none any more.
 func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid string, since time.Time) (string, error) {
-	hadCSINode := m.lastKept().CSINode != nil
+	m.kept.Lock()
+	of := m.kept.back
+	m.kept.Unlock()
 	client, err := m.client(creds)
 	if err != nil {
 		return "", err
 	}
-	return client.TakenUp(ctx, creds.NodeName, uid, since, hadCSINode)
+	missing, err := client.TakenUp(ctx, creds.NodeName, uid, since, of.CSINode != nil)
+	if err == nil && strings.HasPrefix(missing, "the CSINode") {
+		err = client.PutCSINodeBack(ctx, of, uid)
+	}
+	return missing, err
 }
 
 func (m *machine) SayStopped(ctx context.Context, creds *cluster.Credentials) error {
