@@ -166,7 +166,8 @@ func TestCSINodeIsPutBackWhenTheOldOneIsGone(t *testing.T) {
 	}{
 		"there, and ours":    {there: someCSINode("new-1")},
 		"goes":               {there: someCSINode("uid-1"), goes: true},
-		"stays":              {there: someCSINode("uid-1"), failed: true},
+		"stays":              {there: someCSINode("uid-1")},
+		"another's stays":    {there: someCSINode("uid-7"), failed: true},
 		"none, and none was": {},
 	} {
 		t.Run(about, func(t *testing.T) {

@@ -110,6 +110,15 @@ func (m *machine) SayStopped(ctx context.Context, creds *cluster.Credentials) er
 	return client.SayStopped(ctx, creds.NodeName, s.Node.UID)
 }
 
+func (m *machine) KubeletName() string {
+	args, err := m.kubeletArgs()
+	if err != nil {
+		return ""
+	}
+	name, _ := m.NodeName()
+	return cmp.Or(strings.ToLower(strings.TrimSpace(args.HostnameOverride)), name)
+}
+
 // KubeletHealthy asks the kubelet that runs.
 func (m *machine) KubeletHealthy(ctx context.Context) bool {
 	args, err := m.kubeletArgs()

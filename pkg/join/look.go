@@ -113,6 +113,7 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 				return fact(asked, &r.facts.Kubelet)(k, nil)
 			}
 			k, disabled, err := r.kubelet(ctx, said)
+			k.Name = r.w.KubeletName()
 			k.Healthy = gone && k.Running && r.w.KubeletHealthy(ctx)
 			put := fact(asked, &r.facts.Kubelet)(k, err)
 			return func() {

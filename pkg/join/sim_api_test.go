@@ -116,6 +116,12 @@ func (s *sim) LastSeen() cluster.Sighting {
 	return s.lastSeen
 }
 
+func (s *sim) KubeletName() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kubeletName()
+}
+
 func (s *sim) KubeletHealthy(context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -296,6 +296,8 @@ func (s *sim) mayBootstrap(ctx context.Context) {
 		s.breaks("bootstrapping a kubelet again that has good credentials")
 	case s.node == nil || s.node.MachineID != simID.MachineID:
 		s.breaks("bootstrapping without a Node of this machine")
+	case s.kubeletName() != s.node.Name:
+		s.breaks("bootstrapping a kubelet again that goes by another name than its Node")
 	}
 }
 

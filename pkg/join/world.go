@@ -33,7 +33,8 @@ type world interface {
 	Kubelet(context.Context) (host.Unit, error)
 	KubeletHealthy(context.Context) bool // by its own word
 	KubeletProcesses() ([]host.KubeletProcess, error)
-	StartsAtBoot() bool // the kubelet, for certain
+	KubeletName() string // of its Node, by its arguments or the host's name; "": not known
+	StartsAtBoot() bool  // the kubelet, for certain
 	RestartKubelet(context.Context) error
 	StopKubelet(context.Context) error
 	StartKubelet(context.Context) error

@@ -21,7 +21,7 @@ func (v *view) lostCredentials() (Action, bool) {
 		return pass()
 	case !v.m.BootstrapAt.IsZero():
 		return v.bootstraps()
-	case node.Answer != Present || !v.p.ofMachine(node.Node) || !node.Node.DeletedAt.IsZero(),
+	case node.Answer != Present || !v.bootstrapsAs(node.Node),
 		runs && (node.Node.Ready != "Unknown" || v.f.Request.Known() && !v.f.Request.Value.Approves):
 		return pass()
 	case node.Node.Ready == "Unknown" && (!runs || v.now.Sub(v.m.silentSince) >= silentPatience && !v.m.silentSince.IsZero() && v.now.Sub(v.m.ranSince) >= RestartPatience):
@@ -30,6 +30,12 @@ func (v *view) lostCredentials() (Action, bool) {
 	}
 	return v.wait("", JoinFailed, fmt.Sprintf("the kubelet's credentials in %s are gone, and whether a kubelet still reports for Node %q is not known yet", v.f.Credentials.Value.Path, node.Node.Name),
 		"the cluster notices within "+seconds(GracePeriod)+" that none does; then the kubelet is to get new ones", nil).asking(v, Token|Unit|Certificate, ProbeSilent), true
+}
+
+// bootstrapsAs: the Node is this machine's and stays, and the kubelet goes by its
+// name: under another one it would get the certificate of another Node.
+func (v *view) bootstrapsAs(n Node) bool {
+	return v.p.ofMachine(n) && n.DeletedAt.IsZero() && n.Name == v.f.Kubelet.Value.Name
 }
 
 // uselessCredentials: the API server refuses them, and they have expired by its
@@ -41,7 +47,9 @@ func (v *view) uselessCredentials(why string) (Action, bool) {
 		return pass()
 	case v.f.Second.At.IsZero() || v.older(TokensNode, TokenCheck) != 0:
 		return v.ask(TokensNode, Verify), true
-	case v.f.Second.Value.Answer != Present || !v.p.ofMachine(node) || !node.DeletedAt.IsZero():
+	case v.unasked(Unit) != 0:
+		return v.ask(Unit, Verify), true
+	case v.f.Second.Value.Answer != Present || !v.bootstrapsAs(node):
 		return pass()
 	case node.Ready != "Unknown":
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the cluster has yet to notice that nobody reports for Node %q", why, node.Name),

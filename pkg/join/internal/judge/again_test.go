@@ -41,6 +41,7 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "the same, and a person approves requests", at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods"}), kind: End, reason: Refusal},
 		{name: "it does so", at: lost(map[axis]string{byReturn: "bootstraps for 59 s", byKubelet: "runs for 59 s"}), kind: Wait, reason: JoinFailed, words: "asks for another certificate"},
 		{name: "it has done so for too long", at: lost(map[axis]string{byReturn: "bootstraps for 60 s", byKubelet: "runs for 59 s"}), kind: BackOff, reason: JoinFailed},
+		{name: "the kubelet goes by another name", at: lost(map[axis]string{byKubelet: "runs under another name", byMachine: "pods", bySight: "404"}), kind: End, reason: Refusal},
 		{name: "somebody else's kubeadm is at work", at: lost(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm"},
 		{name: "the user wants a reset", at: lost(map[axis]string{byReset: "always, due"}), kind: Reset, ground: Asked},
 
@@ -48,6 +49,7 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "it has not", at: expired(map[axis]string{byCreds: "loaded"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "its Node has not turned Unknown", at: expired(map[axis]string{bySecond: "ours"}), kind: Wait, reason: JoinFailed, words: "yet to notice"},
 		{name: "its Node is another machine's", at: expired(map[axis]string{bySecond: "another's, dead"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "the kubelet goes by another name by now", at: expired(map[axis]string{byKubelet: "runs under another name"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "its Node is gone", at: expired(map[axis]string{bySecond: "absent", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
 		{name: "the cluster is not proven", at: expired(map[axis]string{byCluster: "silence"}), kind: Wait, reason: JoinFailed, words: "401"},
 

@@ -186,6 +186,7 @@ type Kubelet struct {
 	Exits                   int       // how often the init system has started it again by itself; -1: not known
 	State                   string    // the init system's own words
 	NodeName                string    // by its arguments; "": they name none
+	Name                    string    // under which it registers, or would; "": not known
 	Arguments               string    // that tell whose it is, for a person
 	Fatal                   string    // the words with which it last refused to run
 	Unregistered            string    // why it cannot register, in its own words

@@ -218,8 +218,10 @@ func sparesMember(r *row, a Action) bool {
 	return true
 }
 
-// takingUp: our Node was put back, and the kubelet was not seen to have taken it up.
-func (r *row) takingUp() bool { return !r.m.PutBackAt.IsZero() }
+// takingUp: our Node was put back, with the kubelet's own credentials, and the kubelet was not seen to have taken it up.
+func (r *row) takingUp() bool {
+	return !r.m.PutBackAt.IsZero() && r.f.Credentials.Value.State == Loaded
+}
 
 func putsBackWhatWasSeen(r *row, a Action) bool {
 	if a.Kind != PutBack {
@@ -239,7 +241,7 @@ func bootstrapsOwn(r *row, a Action) bool {
 	}
 	n, expired := s.Node, now.Add(r.f.Cluster.Value.Ahead).After(c.NotAfter)
 	useless := c.State == NotThere || c.State == Unusable || c.State == Loaded && (r.m.Is == Refused && expired || r.f.Node.Value.Answer == Silent && c.OtherCA != "")
-	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() &&
+	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() && n.Name == r.f.Kubelet.Value.Name &&
 		r.f.Disk.Value.Configured && (!r.kubeletRuns() || c.State == Loaded || r.f.Request.Value.Approves && !r.m.silentSince.IsZero())
 }
 

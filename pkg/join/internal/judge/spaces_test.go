@@ -190,6 +190,7 @@ var (
 	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
 		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name"),
 		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop", "is suspended"))
+	named  = apart(kubelets, valuesOf(byKubelet, []string{"runs under another name"})...) // where its name matters
 	others = []string{"another's", "another's, dead", "another's, alive", "the image's", "the image's, dead", "the image's, alive",
 		"of one kernel with ours", "of an earlier boot", "of an earlier boot, dead", "without a boot ID"}
 	provens = func() (values [][]int) {
@@ -229,7 +230,7 @@ var firstSpaces = []*space{
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && !r.unseen() }},
 	{"credentials of another CA that the cluster has given up", "the kubelet may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
 		bySight: each(bySight, "silence"), byCluster: {append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, bySecond: each(bySecond), byDisk: join(each(byDisk, "configured"), [][]int{but(byDisk, "configured", "not known", "control plane")}),
-		byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
+		byKubelet: named, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && r.unseen() }},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
 		func(r *judged) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
@@ -297,7 +298,7 @@ var nodeSpaces = []*space{
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, func(r *judged) bool { return condition(r) && !r.useless() }},
 	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: each(byDisk, "configured"),
-		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: {append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, byKubelet: kubelets, byMachine: alone, byFailed: each(byFailed),
+		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: {append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)}, byKubelet: named, byMachine: alone, byFailed: each(byFailed),
 		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
 }
 
@@ -328,7 +329,7 @@ func (r *row) unwanted() bool { return r.m.Is == Gone && r.m.Lost && r.m.Mark !=
 
 // waitsForTakeup: of a Node that was put back and is there.
 func (r *row) waitsForTakeup() bool {
-	return r.takingUp() && r.f.Credentials.Value.State == Loaded && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletWorks() && r.f.Kubelet.Err == nil &&
+	return r.takingUp() && !r.f.Join.Running && (r.m.Is == Dead || r.m.Is == Member && r.kubeletWorks() && r.f.Kubelet.Err == nil &&
 		!r.asksAgain() && !r.unitUnasked())
 }
 

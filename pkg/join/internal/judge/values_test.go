@@ -50,6 +50,9 @@ func unit(name string, k Kubelet, runs time.Duration) value {
 }
 
 func (r *row) kubelet(k Kubelet, runs time.Duration) {
+	if k.Name = k.NodeName; k.Name == "" {
+		k.Name = "self"
+	}
 	r.f.Kubelet.Value, r.f.Kubelet.Err = k, nil
 	r.m.PID, r.m.ranSince, r.m.exits, r.m.Doomed = k.PID, time.Time{}, [2]time.Time{}, false
 	if k.Running {
