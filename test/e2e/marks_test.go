@@ -60,7 +60,8 @@ func (s *story) change(name string, change func(*core.Node)) *core.Node {
 	}
 }
 
-// lost is what a Node had and has no more, or has another. Taints of node.kubernetes.io come and go with its conditions.
+// lost is what a Node had and has no more, or has another. Taints of node.kubernetes.io come and go with its conditions, and
+// controllers add labels and annotations at any time.
 func lost(was, is *core.Node) (lost []string) {
 	taints := func(n *core.Node) (taints []string) {
 		for _, t := range n.Spec.Taints {
@@ -71,9 +72,18 @@ func lost(was, is *core.Node) (lost []string) {
 		slices.Sort(taints)
 		return taints
 	}
+	kept := func(was, is map[string]string) map[string]string {
+		kept := map[string]string{}
+		for key := range was {
+			if value, has := is[key]; has {
+				kept[key] = value
+			}
+		}
+		return kept
+	}
 	for what, pair := range map[string][2]any{
-		"cordon": {was.Spec.Unschedulable, is.Spec.Unschedulable}, "taints": {taints(was), taints(is)}, "labels": {was.Labels, is.Labels},
-		"annotations": {was.Annotations, is.Annotations}, "podCIDR": {was.Spec.PodCIDRs, is.Spec.PodCIDRs}, "provider ID": {was.Spec.ProviderID, is.Spec.ProviderID},
+		"cordon": {was.Spec.Unschedulable, is.Spec.Unschedulable}, "taints": {taints(was), taints(is)}, "labels": {was.Labels, kept(was.Labels, is.Labels)},
+		"annotations": {was.Annotations, kept(was.Annotations, is.Annotations)}, "podCIDR": {was.Spec.PodCIDRs, is.Spec.PodCIDRs}, "provider ID": {was.Spec.ProviderID, is.Spec.ProviderID},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			lost = append(lost, fmt.Sprintf("%s: %v, before %v", what, pair[1], pair[0]))
