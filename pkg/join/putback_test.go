@@ -170,6 +170,20 @@ func TestNodeThatWasGoneBeforeComesAsANewOne(t *testing.T) {
 	}
 }
 
+// What a run that was killed has left is still there.
+func TestNodeThatARunWhichWasKilledHasSeenIsReported(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.joined()
+		s.setReady(false)
+		s.predecessor = cluster.Sighting{Answer: cluster.Present, Node: *s.node, At: time.Now().Add(-5 * time.Second)}
+		r, err := start()
+		wanted{reason: AlreadyJoined}.check(s.t, r, err)
+		if r.Node.UID != s.node.UID {
+			s.t.Errorf("reported is %+v", r.Node)
+		}
+	})
+}
+
 // Each deletion of a Node that was put back is counted, and answered after a pause.
 func TestNodeThatIsDeletedAgainBeforeItIsTakenUp(t *testing.T) {
 	live(t, nil, func(s *sim, start func() (Report, error)) {

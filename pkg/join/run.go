@@ -261,11 +261,12 @@ func (r *run) take(topic judge.Topic) {
 	if r.memory.Deletions > before.Deletions {
 		r.deleted()
 	}
-	if uid := r.memory.OwnUID; uid != "" && uid != before.OwnUID {
-		node := r.facts.Node.Value.Node
-		if node.UID != uid {
-			node = r.facts.Second.Value.Node
-		}
+	uid, node := r.memory.OwnUID, r.facts.Node.Value.Node
+	if node.UID != uid {
+		node = r.facts.Second.Value.Node
+	}
+	// What a run that was killed has left is known, and not told yet.
+	if known := uid == before.OwnUID && r.tell.report.Node.UID != ""; uid != "" && node.UID == uid && !known {
 		r.tell.nodeIsThere(node.Name, uid)
 		if name := r.facts.Name.Value.Name; name != "" && node.Name != name && !r.policy.Named {
 			r.tell.warn(fmt.Sprintf("the Node is named %q, though this machine's hostname gives %q", node.Name, name))
