@@ -93,6 +93,7 @@ var printedOnes = map[string]printedOne{
 	"timedatectl":               {},
 	"sysctl -w %s=1":            {onControlPlane, "sysctl -w net.ipv4.ip_forward=1"},
 	"journalctl -u kubelet":     {},
+	"kill -CONT %d":             {onNode, "kill -CONT $(systemctl show -P MainPID kubelet)"},
 	"systemctl enable kubelet":  {},
 	"systemctl unmask kubelet":  {},
 	"systemctl restart kubelet": {},
@@ -125,6 +126,8 @@ var printedOnes = map[string]printedOne{
 	"kubeadm reset":              {where: elsewhere},
 	"nodejoin join":              {where: elsewhere},
 	"systemctl restart nodejoin": {where: elsewhere},
+	// Only with cgroup v2 can systemd freeze a unit, and thaw it.
+	"systemctl thaw kubelet": {where: elsewhere},
 	// They would change the host of the tests, or ask Amazon: nothing runs them.
 	"modprobe br_netfilter": {where: elsewhere},
 	"swapoff -a":            {where: elsewhere},
