@@ -35,7 +35,7 @@ func TestSilenceAtAnyMomentIsOutlasted(t *testing.T) {
 	t.Attr("fault", "10")
 	t.Attr("fault", "11")
 	t.Attr("fault", "17")
-	t.Attr("outcome", "- Joined|Recovered 1 0 -3 0 0") // as checked below
+	t.Attr("outcome", "- Joined|Recovered 1 0 -3 0 0 0") // as checked below
 	for from := time.Duration(0); from < 15*time.Second; from += 250 * time.Millisecond {
 		for _, lasts := range []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
 			simulate(t, func(c *Config) { c.Hold, c.AttemptTimeout = 10*time.Second, 15*time.Minute }, func(s *sim, start func() (Report, error)) {

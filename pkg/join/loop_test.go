@@ -22,7 +22,7 @@ type wanted struct {
 
 func (w wanted) check(t *testing.T, r Report, err error) {
 	t.Helper()
-	t.Attr("outcome", fmt.Sprintf("- %s %d %d %d %d %d", w.reason, w.joins, w.resets, w.restarts, w.deletions, w.back)) // for `make faults`
+	t.Attr("outcome", fmt.Sprintf("- %s %d %d %d %d %d %d", w.reason, w.joins, w.resets, w.restarts, w.deletions, w.back, w.again)) // for `make faults`
 	if r.Reason != w.reason {
 		t.Fatalf("reason %s (%s), wanted %s", r.Reason, r.Message, w.reason)
 	}

@@ -31,6 +31,8 @@ type canary struct {
 	seen    map[string]stamp // files that were read, as they were then
 	// nodejoin and kubeadm: whether one of them ran at the last look.
 	nodejoin, kubeadm bool
+	// bootstraps: a kubelet is to get a certificate in place, for which nodejoin itself has put a link where kubeadm puts a file.
+	bootstraps bool
 	// overdue is since when a file that only kubeadm needs has been there while nodejoin ran and kubeadm did not; orphans
 	// are those that were there when no nodejoin ran: a killed one has left them.
 	overdue map[string]time.Time
@@ -145,6 +147,8 @@ func (c *canary) leak(format string, args ...any) {
 // lookAtProcesses asks the node's own /proc, which has nobody else's processes.
 func (c *canary) lookAtProcesses() {
 	c.nodejoin, c.kubeadm = false, false
+	info, err := os.Lstat(c.node.Path("/etc/kubernetes/bootstrap-kubelet.conf"))
+	c.bootstraps = err == nil && info.Mode()&fs.ModeSymlink != 0
 	proc := c.node.Path("/proc")
 	entries, _ := os.ReadDir(proc)
 	for _, entry := range entries {
@@ -196,10 +200,10 @@ func (c *canary) lookAtFiles(folders []string) {
 		case !c.nodejoin:
 			c.orphans[path] = c.seen[path]
 		case c.orphans[path] == c.seen[path]:
-		case c.kubeadm || !known:
+		case c.kubeadm || c.bootstraps || !known:
 			c.overdue[path] = time.Now()
 		case time.Since(since) > kubeadmSlack:
-			c.leak("%s, though no kubeadm runs", path)
+			c.leak("%s, though no kubeadm runs and no kubelet bootstraps", path)
 		}
 	}
 }

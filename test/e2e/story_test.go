@@ -166,7 +166,7 @@ type report struct {
 			Error           string
 		}
 	}
-	Counts    struct{ Attempts, Joins, Resets, KubeletRestarts, NodesPutBack, Deletions int }
+	Counts    struct{ Attempts, Joins, Resets, KubeletRestarts, NodesPutBack, Bootstraps, Deletions int }
 	Deletions []struct {
 		UID, PodCIDR, ProviderID string
 		AfterSeconds             float64
@@ -188,7 +188,7 @@ type ended struct {
 	hasReport      bool
 	wanted         string // exit status and reason, as stated
 	counted, said  bool   // the counts and a sentence are stated too
-	back           int    // the returns that counts will look for
+	back, anew     int    // the returns, and the certificates had anew, that counts will look for
 }
 
 // args is nodejoin join with the flags of a printed join command, and the host's preflight exceptions.
@@ -278,60 +278,6 @@ func (e ended) is(code int, reasons ...string) ended {
 	}
 	e.wanted = fmt.Sprintf("%d %s", code, strings.Join(reasons, "|"))
 	return e
-}
-
-// What counts takes in the place of a number.
-const (
-	anyNumber = -1
-	some      = -2 // one or more
-	atMostOne = -3
-)
-
-// returned states, before counts checks it, how often the Node was put back as it was; without it, never.
-func (e ended) returned(times int) ended {
-	e.back = times
-	return e
-}
-
-// counts checks what was done.
-func (e ended) counts(joins, resets, restarts, deletions int) ended {
-	e.s.Helper()
-	c := e.report.Counts
-	for what, n := range map[string][2]int{
-		"joins": {c.Joins, joins}, "resets": {c.Resets, resets}, "kubelet restarts": {c.KubeletRestarts, restarts}, "deletions": {c.Deletions, deletions},
-		"returns": {c.NodesPutBack, e.back},
-	} {
-		if !isCount(n[0], n[1]) {
-			e.s.Errorf("%d %s, wanted %s", n[0], what, countWords(n[1]))
-		}
-	}
-	e.counted = true
-	if e.wanted != "" {
-		e.s.Attr("outcome", fmt.Sprintf("%s %d %d %d %d %d", e.wanted, joins, resets, restarts, deletions, e.back))
-	}
-	return e.isStated()
-}
-
-func isCount(is, wanted int) bool {
-	switch wanted {
-	case anyNumber:
-		return true
-	case some:
-		return is > 0
-	case atMostOne:
-		return is <= 1
-	}
-	return is == wanted
-}
-
-func countWords(wanted int) string {
-	switch wanted {
-	case some:
-		return "some"
-	case atMostOne:
-		return "at most 1"
-	}
-	return fmt.Sprint(wanted)
 }
 
 // says checks that the report, or what was printed, has all these words.

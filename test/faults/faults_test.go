@@ -67,9 +67,9 @@ func TestREADMEListsTheStoriesThatExist(t *testing.T) {
 }
 
 const run1 = `{"Action":"run","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA"}
-{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA/part","Key":"outcome","Value":"0 Joined|Recovered 1 0 -3 -2 1"}
-{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA","Key":"outcome","Value":"10 Refused 0 0 0 0 0"}
-{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA","Key":"outcome","Value":"10 Refused 0 0 0 0 0"}
+{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA/part","Key":"outcome","Value":"0 Joined|Recovered 1 0 -3 -2 1 1"}
+{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA","Key":"outcome","Value":"10 Refused 0 0 0 0 0 0"}
+{"Action":"attr","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA","Key":"outcome","Value":"10 Refused 0 0 0 0 0 0"}
 {"Action":"pass","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA/part"}
 {"Action":"RESULT","Package":"github.com/nodejoin/nodejoin/test/e2e","Test":"TestA"}
 `
@@ -77,7 +77,7 @@ const run1 = `{"Action":"run","Package":"github.com/nodejoin/nodejoin/test/e2e",
 func TestTableTellsWhatWasToldAndWhatWasNot(t *testing.T) {
 	stories := []story{{realFolder, "TestA", []int{1}}, {realFolder, "TestB", []int{1}}}
 	for result, want := range map[string]string{
-		"pass": "| 1. Same name, other machine, alive | 10 Refused<br>0 Joined or Recovered | nothing<br>1 join, at most 1 kubelet restart, 1 or more deletions, 1 return | `TestA` |\n",
+		"pass": "| 1. Same name, other machine, alive | 10 Refused<br>0 Joined or Recovered | nothing<br>1 join, at most 1 kubelet restart, 1 or more deletions, 1 return, 1 new certificate | `TestA` |\n",
 		"fail": "| 1. Same name, other machine, alive | **fail** |  | `TestA` |\n",
 		"skip": "| 1. Same name, other machine, alive | **skip** |  | `TestA` |\n",
 		"cont": "| 1. Same name, other machine, alive | **did not end** |  | `TestA` |\n", // the run was ended

@@ -59,10 +59,10 @@ var statuses = map[string]int{
 	"Unreachable": 6, "JoinFailed": 7, "KeepsBeingDeleted": 8, "NameTaken": 9, "Refused": 10, "Locked": 11,
 }
 
-// parseOutcome reads "EXIT REASON|REASON JOINS RESETS RESTARTS DELETIONS RETURNS". EXIT is "-" where the reason tells it.
+// parseOutcome reads "EXIT REASON|REASON JOINS RESETS RESTARTS DELETIONS RETURNS CERTIFICATES". EXIT is "-" where the reason tells it.
 func parseOutcome(text string) (outcome, error) {
 	fields := strings.Fields(text)
-	if len(fields) != 7 {
+	if len(fields) != 8 {
 		return outcome{}, fmt.Errorf("%q is no outcome", text)
 	}
 	exit, reasons := fields[0], strings.Split(fields[1], "|")
@@ -74,7 +74,7 @@ func parseOutcome(text string) (outcome, error) {
 		exit = fmt.Sprint(status)
 	}
 	var counts []string
-	for i, what := range []string{"join", "reset", "kubelet restart", "deletion", "return"} {
+	for i, what := range []string{"join", "reset", "kubelet restart", "deletion", "return", "new certificate"} {
 		if words := countWords(fields[2+i], what); words != "" {
 			counts = append(counts, words)
 		}
@@ -128,7 +128,7 @@ func table(stories []story, last ledger) (text string, bad int) {
 			fault = ""
 		}
 	}
-	b.WriteString("\nCounted are kubeadm's joins and resets, restarts of the kubelet, deletions of the Node seen, and its returns as it was; what is not named is 0.\n" +
+	b.WriteString("\nCounted are kubeadm's joins and resets, restarts of the kubelet, deletions of the Node seen, its returns as it was, and certificates that the kubelet got anew in place; what is not named is 0.\n" +
 		"Each line of a cell is one way in which a run of the story ends. (s): scripted steps under virtual time; all others: real components.\n")
 	return b.String(), bad
 }
