@@ -11,46 +11,56 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
-// expiredKubeletConf gives the node what a machine has that was switched off for too long: a kubelet.conf whose certificate
-// the cluster's own CA has signed, and which expired an hour ago.
-func (s *story) expiredKubeletConf() error {
+// expiredPair is a kubelet's certificate and key that the cluster's own CA has signed, and which expired an hour ago.
+func (s *story) expiredPair(name string) (pair string, err error) {
 	caPEM, caKey, err := s.cp.KeyPair("ca")
 	if err != nil {
-		return err
+		return "", err
 	}
 	issuer, err := tls.X509KeyPair(caPEM, caKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	ca, err := x509.ParseCertificate(issuer.Certificate[0])
 	if err != nil {
-		return err
+		return "", err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return "", err
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(4711), Subject: pkix.Name{CommonName: "system:node:" + s.node.Hostname, Organization: []string{"system:nodes"}},
+		SerialNumber: big.NewInt(4711), Subject: pkix.Name{CommonName: "system:node:" + name, Organization: []string{"system:nodes"}},
 		NotBefore: time.Now().Add(-25 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, ca, key.Public(), issuer.PrivateKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	rawKey, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
+		return "", err
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: rawKey})), nil
+}
+
+// expiredKubeletConf gives the node what a machine has that was switched off for too long.
+func (s *story) expiredKubeletConf() error {
+	pair, err := s.expiredPair(s.node.Hostname)
+	if err != nil {
 		return err
 	}
-	pair := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: rawKey}))
-	const current = "/var/lib/kubelet/pki/kubelet-client-current.pem"
-	if err := s.node.WriteFile(current, pair, 0o600); err != nil {
+	if err := s.node.WriteFile(currentPair, pair, 0o600); err != nil {
 		return err
 	}
-	encoded, err := json.Marshal(caPEM) // base64, in quotes
+	encoded, err := json.Marshal(s.cp.CA()) // base64, in quotes
 	if err != nil {
 		return err
 	}
@@ -66,5 +76,28 @@ current-context: kubelet
 users:
 - name: kubelet
   user: {client-certificate: %s, client-key: %s}
-`, encoded, s.cp.Endpoint(), current, current), 0o600)
+`, encoded, s.cp.Endpoint(), currentPair, currentPair), 0o600)
+}
+
+// outdate stops a member's kubelet and makes its certificate one that has expired. A plain file in place of the link to it is
+// what people's scripts leave; a kubelet that goes on with it throws its new certificate away.
+func (s *story) outdate(n *testbed.Node, plain bool) {
+	s.Helper()
+	s.must(n.StopUnit("kubelet"))
+	s.outdated(n, plain)
+}
+
+func (s *story) outdated(n *testbed.Node, plain bool) {
+	s.Helper()
+	pair, err := s.expiredPair(n.Hostname)
+	s.must(err)
+	current := filepath.Join(n.Root(), currentPair) // its machine may be off
+	s.must(os.Remove(current))
+	if plain {
+		s.must(os.WriteFile(current, []byte(pair), 0o600))
+		return
+	}
+	const old = "/var/lib/kubelet/pki/kubelet-client-2025-11-28-00-00-00.pem"
+	s.must(os.WriteFile(filepath.Join(n.Root(), old), []byte(pair), 0o600))
+	s.must(os.Symlink(old, current))
 }
