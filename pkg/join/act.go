@@ -56,6 +56,12 @@ func (r *run) putBack(ctx context.Context, a judge.Action) error {
 		r.take(judge.OwnNode)
 	}
 	for _, what := range lost {
+		switch {
+		case strings.HasPrefix(what, "kubectl patch"):
+			what = "the podCIDR is not put back, for another Node may have it by now; pods with addresses of it are to be made anew, or, where no allocator has given another: " + what
+		case strings.HasPrefix(what, "kubectl"):
+			what = "a kubelet may not put this back, an administrator may: " + what
+		}
 		r.tell.warn(what)
 	}
 	return nil
