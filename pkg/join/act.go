@@ -36,7 +36,7 @@ func (r *run) act(ctx context.Context, a judge.Action) error {
 // which registers a new one.
 func (r *run) putBack(ctx context.Context, a judge.Action) error {
 	r.tell.say(Info, "putting the Node back as it was: "+a.Message, "no pod is disturbed by that, and the kubelet is not restarted")
-	back, lost, err := r.w.PutBack(ctx, r.eyes.creds, a.Ready)
+	back, lost, err := r.w.PutBack(ctx, r.eyes.creds, r.memory.Deleted[0], a.Ready)
 	if ctx.Err() != nil && err != nil {
 		return context.Cause(ctx)
 	}
@@ -187,6 +187,9 @@ func (r *run) leave(ctx context.Context, a judge.Action) {
 		return
 	}
 	err := r.w.StopKubelet(ctx)
+	if err == nil {
+		r.memory.StoppedAt, r.memory.StoppedFor = time.Now(), judge.Asked
+	}
 	running, seeErr := r.w.KubeletProcesses()
 	switch err = errors.Join(err, seeErr); {
 	case err == nil && len(running) > 0:

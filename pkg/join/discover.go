@@ -75,6 +75,7 @@ func (r *run) probed(p cluster.Probe, asked question, at time.Time) {
 	c := judge.Cluster{
 		Verdict: judge.Verdict(p.Verdict), Err: p.Err, Answered: cluster.Answered(p.Err), Server: p.Server, Node: sightingOf(p.Node),
 		Pinned: p.Pinned, Signers: p.Signers, Old: p.Old, Ahead: p.Ahead,
+		Bearer: r.bearer(r.tokens.token) != "",
 	}
 	if len(p.CA) > 0 {
 		c.CA, _ = cluster.CAHashes(p.CA)

@@ -5,18 +5,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
 )
 
 // kept is our Node and its CSINode, whole, as a watch saw them last.
 type kept struct {
 	sync.Mutex
-	of   cluster.Kept
-	back cluster.Kept // as it was put back last, well or not
+	of    cluster.Kept
+	back  cluster.Kept // as it was put back last, well or not,
+	asUID string       // and under which UID
+	end   bool         // the run has ended, and has nothing to leave
 }
 
 // keep is told by the watch. A file has it for the next run, should this one be
@@ -25,8 +30,18 @@ func (m *machine) keep(of cluster.Kept) {
 	m.kept.Lock()
 	defer m.kept.Unlock()
 	m.kept.of = of
-	if raw, err := json.Marshal(of); err == nil && time.Since(m.began) >= time.Second {
+	if raw, err := json.Marshal(of); err == nil && time.Since(m.began) >= time.Second && !m.plan.DryRun && !m.kept.end {
 		_ = m.Keep(raw) // without it the next run restarts the kubelet
+	}
+}
+
+// forget: a run that ends by itself leaves nothing.
+func (m *machine) forget() {
+	m.kept.Lock()
+	defer m.kept.Unlock()
+	m.kept.end = true
+	if !m.plan.DryRun {
+		_ = m.Forget()
 	}
 }
 
@@ -62,16 +77,23 @@ func (m *machine) LastSeen() cluster.Sighting {
 	return cluster.Sighting{Answer: cluster.Present, Node: of.Last(), At: of.SeenAt}
 }
 
-func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, ready bool) (cluster.Sighting, []string, error) {
+func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, uid string, ready bool) (cluster.Sighting, []string, error) {
 	of := m.lastKept()
 	m.kept.Lock()
+	known := of.Node != nil && of.Node.Name == creds.NodeName && (string(of.Node.UID) == uid || m.kept.asUID == uid)
 	m.kept.back = of
 	m.kept.Unlock()
+	if !known {
+		return cluster.Sighting{}, nil, fmt.Errorf("%w: the Node that was deleted was not seen whole", cluster.ErrRefused)
+	}
 	client, err := m.client(creds)
 	if err != nil {
 		return cluster.Sighting{}, nil, err
 	}
 	back, err := client.PutBack(ctx, of, ready)
+	m.kept.Lock()
+	m.kept.asUID = back.Node.Node.UID
+	m.kept.Unlock()
 	if back.CSINode != nil { // a restarted kubelet makes it anew, and until then no volume can be attached
 		back.Lost = append(back.Lost, back.CSINode.Error())
 	}
@@ -90,7 +112,7 @@ func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid s
 	}
 	missing, err := client.TakenUp(ctx, creds.NodeName, uid, since, of.CSINode != nil)
 	if err == nil && strings.HasPrefix(missing, "the CSINode") {
-		err = client.PutCSINodeBack(ctx, of, uid)
+		_ = client.PutCSINodeBack(ctx, of, uid) // where that is refused a restart of the kubelet makes it
 	}
 	return missing, err
 }
@@ -125,22 +147,30 @@ func (m *machine) KubeletHealthy(ctx context.Context) bool {
 	return err == nil && m.Host.KubeletHealthy(ctx, args)
 }
 
-// kubeletsOwn are the files with the kubelet's credentials, and the one that it
-// bootstraps with.
-func (m *machine) kubeletsOwn() (own []string, bootstrap string, err error) {
+// bootstrap is what a kubelet bootstraps again with, and what it had before.
+type bootstrap struct {
+	own    []string     // the files with its credentials
+	conf   string       // where it looks for a token
+	remove func() error // takes that away; nil: it is not there
+}
+
+func (m *machine) bootstrapOf() (bootstrap, error) {
 	args, err := m.kubeletArgs()
-	if err != nil {
-		return nil, "", err
+	if err == nil && args != (host.KubeletArgs{}) && args.BootstrapKubeconfig == "" {
+		err = errors.New("the kubelet is started without --bootstrap-kubeconfig, so it cannot ask for a certificate")
 	}
-	return []string{cmp.Or(args.Kubeconfig, kubeletConf), cmp.Or(args.CertDir, "/var/lib/kubelet/pki") + "/kubelet-client-current.pem"},
-		cmp.Or(args.BootstrapKubeconfig, bootstrapConf), nil
+	return bootstrap{
+		own:  []string{cmp.Or(args.Kubeconfig, kubeletConf), cmp.Or(args.CertDir, "/var/lib/kubelet/pki") + "/kubelet-client-current.pem"},
+		conf: cmp.Or(args.BootstrapKubeconfig, bootstrapConf),
+	}, err
 }
 
 // BootstrapAgain: both files have to go, or a kubelet whose certificate was refused
 // goes on with it, and one with a plain file in place of the link to the current
-// certificate throws each new one away (client-go util/certificate).
+// certificate throws each new one away (client-go util/certificate). A bootstrap
+// kubeconfig that is not kubeadm's is somebody's, and comes back.
 func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credentials, bearer string) error {
-	own, bootstrap, err := m.kubeletsOwn()
+	again, err := m.bootstrapOf()
 	if err != nil {
 		return err
 	}
@@ -148,10 +178,14 @@ func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credential
 	if err != nil {
 		return err
 	}
-	if err := m.MoveAside(own...); err != nil {
-		return errors.Join(err, m.MoveBack(own...))
+	m.again = again
+	aside := again.own
+	if again.conf != bootstrapConf {
+		aside = append(aside[:len(aside):len(aside)], again.conf)
 	}
-	m.removeBootstrap, err = m.WriteBootstrapConf(bootstrap, content)
+	if err = m.MoveAside(aside...); err == nil {
+		m.again.remove, err = m.WriteBootstrapConf(again.conf, content)
+	}
 	if err == nil {
 		err = m.RestartKubelet(ctx)
 	}
@@ -161,19 +195,43 @@ func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credential
 	return nil
 }
 
+// BootstrapEnded puts nothing back in place of what the kubelet has got meanwhile.
 func (m *machine) BootstrapEnded(back, forget bool) error {
-	own, _, err := m.kubeletsOwn()
-	if m.removeBootstrap != nil {
-		err = errors.Join(err, m.removeBootstrap())
-		m.removeBootstrap = nil
+	again, err := m.again, error(nil)
+	if again.conf == "" { // another run began it
+		if again, err = m.bootstrapOf(); again.conf == "" {
+			return err
+		}
+	}
+	err = nil
+	if again.remove != nil {
+		err = again.remove()
+		m.again.remove = nil
+	}
+	if again.conf != bootstrapConf {
+		err = errors.Join(err, m.MoveBack(again.conf))
+	}
+	m.forgetKubelets()
+	if _, unloaded := m.Credentials(); back && unloaded == nil {
+		back, forget = false, true
 	}
 	switch {
 	case back:
-		return errors.Join(err, m.MoveBack(own...))
+		return errors.Join(err, m.MoveBack(again.own...))
 	case forget:
-		return errors.Join(err, m.RemoveAside(own...))
+		return errors.Join(err, m.RemoveAside(again.own...))
 	}
 	return err
+}
+
+// resume: where a run was killed while a kubelet bootstrapped again, and none runs
+// any more, that was not to be.
+func (m *machine) resume() {
+	running, err := m.KubeletProcesses()
+	if _, missing := m.Credentials(); err == nil && len(running) == 0 && errors.Is(missing, fs.ErrNotExist) {
+		again, _ := m.bootstrapOf()
+		_ = m.MoveBack(again.own...) // what cannot be moved is looked for in vain, and said
+	}
 }
 
 func (m *machine) ApprovesRequests(ctx context.Context) (bool, error) {

@@ -60,8 +60,8 @@ type machine struct {
 
 	began time.Time
 
-	removeBootstrap func() error // what a kubelet bootstraps with; nil: it does not
-	kept            kept
+	again bootstrap // that is under way, or was last
+	kept  kept
 
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
 	creds   *cluster.Credentials // that kubelet speaks with
@@ -99,6 +99,7 @@ func newMachine(p *plan) (*machine, error) {
 	if p.DryRun {
 		return m, nil
 	}
+	m.resume()
 	if err := m.Sweep(); err != nil {
 		m.close()
 		return nil, &Error{Reason: HostUnfit, Message: "a secret left by an earlier run cannot be removed", Err: err}
@@ -127,9 +128,7 @@ func identify(p *plan) (*machine, error) {
 }
 
 func (m *machine) close() {
-	if !m.plan.DryRun {
-		_ = m.Forget()
-	}
+	m.forget()
 	m.cluster.Close()
 	_ = m.lock.Unlock()
 }

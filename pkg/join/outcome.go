@@ -172,7 +172,7 @@ func (r *run) sendLast(result Result, severity Severity) Report {
 func (r *run) howJoined() Reason {
 	c := r.tell.report.Counts
 	switch {
-	case c.Deletions > 0 || c.KubeletRestarts > 0 || c.Bootstraps > 0:
+	case c.Deletions > 0 || c.KubeletRestarts > 0 || c.Bootstraps > 0 || c.Resets > 0 && c.Joins == 0:
 		return Recovered
 	case c.Joins > 0:
 		return Joined

@@ -219,9 +219,9 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 	c := r.Counts
 	late := took >= sc.timeout
 	fits := map[Reason]bool{
-		AlreadyJoined: c.Joins+c.KubeletRestarts+c.Deletions+c.Bootstraps == 0,
+		AlreadyJoined: c.Joins+c.Resets+c.KubeletRestarts+c.Deletions+c.Bootstraps == 0,
 		Joined:        c.Joins > 0 && c.KubeletRestarts+c.Deletions+c.Bootstraps == 0,
-		Recovered:     c.KubeletRestarts+c.Deletions+c.Bootstraps > 0,
+		Recovered:     c.KubeletRestarts+c.Deletions+c.Bootstraps > 0 || c.Resets > 0 && c.Joins == 0,
 		Interrupted:   !s.interrupted.IsZero(),
 		Unreachable:   late,
 		JoinFailed:    late,

@@ -129,8 +129,11 @@ func (s *sim) KubeletHealthy(context.Context) bool {
 }
 
 // PutBack: a creation of what the kubelet's credentials name, over nothing.
-func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (cluster.Sighting, []string, error) {
+func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, uid string, ready bool) (cluster.Sighting, []string, error) {
 	last := s.LastSeen()
+	if last.Node.UID != uid {
+		return last, nil, cluster.ErrRefused
+	}
 	if err := s.reach(ctx); err != nil {
 		return cluster.Sighting{}, nil, err
 	}

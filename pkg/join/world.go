@@ -71,7 +71,7 @@ type world interface {
 	LastSeen() cluster.Sighting
 	// PutBack creates it again as it was, as Ready as it was if ready. lost is
 	// what it could not be given, for a person.
-	PutBack(ctx context.Context, c *cluster.Credentials, ready bool) (back cluster.Sighting, lost []string, err error)
+	PutBack(ctx context.Context, c *cluster.Credentials, uid string, ready bool) (back cluster.Sighting, lost []string, err error)
 	// TakenUp says what is missing until its kubelet has taken it up; "": nothing.
 	TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (missing string, err error)
 	// SayStopped says of our own Node that its kubelet has stopped.

@@ -17,7 +17,7 @@ func (v *view) lostCredentials() (Action, bool) {
 	k := v.f.Kubelet.Value
 	runs := (k.Running || k.Starting) && !v.m.fails(k, v.now)
 	switch {
-	case v.forced() || v.state() == Loaded || v.state() == NotUnderstood || !v.f.Disk.Value.Configured:
+	case v.forced() || v.state() == Loaded || v.state() == NotUnderstood || !v.f.Disk.Value.Configured || !v.f.Cluster.Value.Bearer:
 		return pass()
 	case !v.m.BootstrapAt.IsZero():
 		return v.bootstraps()
@@ -43,7 +43,7 @@ func (v *view) bootstrapsAs(n Node) bool {
 func (v *view) uselessCredentials(why string) (Action, bool) {
 	c, node := v.f.Cluster, v.f.Second.Value.Node
 	switch {
-	case !c.Known() || c.Value.Verdict != Proven || !v.f.Disk.Value.Configured:
+	case !c.Known() || c.Value.Verdict != Proven || !c.Value.Bearer || !v.f.Disk.Value.Configured:
 		return pass()
 	case v.f.Second.At.IsZero() || v.older(TokensNode, TokenCheck) != 0:
 		return v.ask(TokensNode, Verify), true

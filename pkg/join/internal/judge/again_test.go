@@ -42,6 +42,7 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "it does so", at: lost(map[axis]string{byReturn: "bootstraps for 59 s", byKubelet: "runs for 59 s"}), kind: Wait, reason: JoinFailed, words: "asks for another certificate"},
 		{name: "it has done so for too long", at: lost(map[axis]string{byReturn: "bootstraps for 60 s", byKubelet: "runs for 59 s"}), kind: BackOff, reason: JoinFailed},
 		{name: "the kubelet goes by another name", at: lost(map[axis]string{byKubelet: "runs under another name", byMachine: "pods", bySight: "404"}), kind: End, reason: Refusal},
+		{name: "there is no token for it", at: lost(map[axis]string{byCluster: "our Node, dead, by credentials without a token"}), kind: Reset, ground: NoCredentials},
 		{name: "somebody else's kubeadm is at work", at: lost(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm"},
 		{name: "the user wants a reset", at: lost(map[axis]string{byReset: "always, due"}), kind: Reset, ground: Asked},
 
@@ -94,6 +95,7 @@ func TestANodeIsPutBack(t *testing.T) {
 		{name: "it is not taken up in time", at: back(map[axis]string{byReturn: "put back 30 s ago", byUntaken: "not taken up"}), kind: RestartKubelet},
 		{name: "whether it is cannot be found out", at: back(map[axis]string{byReturn: "put back 30 s ago"}), kind: Wait, reason: JoinFailed, words: "take it up"},
 		{name: "its kubelet has ended meanwhile", at: back(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
+		{name: "it is back as Unknown, and its kubelet has ended", at: back(map[axis]string{bySight: "dead", byKubelet: "stopped"}), kind: RestartKubelet},
 		{name: "it is back as Unknown", at: back(map[axis]string{bySight: "dead"}), kind: Wait, reason: JoinFailed, words: "take it up"},
 	})
 	for kubelet, ready := range map[string]bool{"runs and is healthy": true, "runs for an hour": false} {

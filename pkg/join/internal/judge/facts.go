@@ -255,6 +255,7 @@ type Cluster struct {
 	Signers  int      // signatures of other tokens
 	Old      bool     // Node was said some seconds ago
 	Ahead    time.Duration
+	Bearer   bool      // there is a token for a kubelet to bootstrap with
 	NextAt   time.Time // not to be asked again before
 
 	NoToken error // the source gave none; nothing was asked

@@ -68,8 +68,8 @@ func (v *view) mayPutBack() bool {
 // to renew its Lease and to report.
 func (v *view) takingUp() (Action, bool) {
 	name, since := v.nodeName(), v.now.Sub(v.m.PutBackAt)
-	switch {
-	case v.m.PutBackAt.IsZero() || v.state() != Loaded:
+	switch k := v.f.Kubelet.Value; {
+	case v.m.PutBackAt.IsZero() || v.state() != Loaded || v.f.Kubelet.Known() && (!k.Running || v.m.fails(k, v.now)):
 		return pass()
 	case since >= takeupPatience && v.stale(Takeup) != 0:
 		return v.ask(Takeup, Verify), true

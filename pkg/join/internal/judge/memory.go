@@ -342,9 +342,9 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 		m.StoppedAt, m.StoppedFor, m.Renewed, m.Heartbeat = now, a.Ground, time.Time{}, Heartbeat{}
 	case Reset:
 		m.GoneSpent = m.GoneSpent || a.Ground == StaysAway
-		m.StoppedAt, m.StoppedFor, m.takenSince = time.Time{}, None, time.Time{}
 		m = m.Blind(now)
-		if !failed {
+		if !failed { // else whoever was stopped for it is still to be started
+			m.StoppedAt, m.StoppedFor = time.Time{}, None
 			m.ForcedDone, m.OwnUID, m.LevelUID = true, "", ""
 		}
 	case Join:
@@ -359,7 +359,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 // Inherit takes over our Node as a run that was killed has seen it last, if that
 // was a moment ago.
 func (m Memory) Inherit(p Policy, s Sighting, at, now time.Time) Memory {
-	if s.Answer == Present && p.Ours(s.Node) && now.Sub(at) <= podPatience {
+	if s.Answer == Present && p.Ours(s.Node) && !at.After(now) && now.Sub(at) <= podPatience {
 		m.OwnUID, m.OwnSince, m.OwnSeen, m.Mark = s.Node.UID, at, at, s.Node.Mark
 	}
 	return m

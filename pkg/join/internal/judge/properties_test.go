@@ -241,7 +241,7 @@ func bootstrapsOwn(r *row, a Action) bool {
 	}
 	n, expired := s.Node, now.Add(r.f.Cluster.Value.Ahead).After(c.NotAfter)
 	useless := c.State == NotThere || c.State == Unusable || c.State == Loaded && (r.m.Is == Refused && expired || r.f.Node.Value.Answer == Silent && c.OtherCA != "")
-	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() && n.Name == r.f.Kubelet.Value.Name &&
+	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() && n.Name == r.f.Kubelet.Value.Name && r.f.Cluster.Value.Bearer &&
 		r.f.Disk.Value.Configured && (!r.kubeletRuns() || c.State == Loaded || r.f.Request.Value.Approves && !r.m.silentSince.IsZero())
 }
 

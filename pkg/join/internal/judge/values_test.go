@@ -158,12 +158,20 @@ var clusters = []value{
 	proven("another's", seen(otherNode)),
 	proven("another's, dead", seen(with(otherNode, "Unknown"))),
 	twin(proven("another's, alive", seen(otherNode))),
+	bearerless(proven("our Node, dead, by credentials without a token", seen(with(ourNode, "Unknown")))),
+}
+
+func bearerless(v value) value {
+	return val(v.name, func(r *row) {
+		v.set(r)
+		r.f.Cluster.Value.Bearer = false
+	})
 }
 
 const firstProven, justStarted = 16, 15
 
 func token(name string, c Cluster, fixed bool, lasts time.Duration) value {
-	c.Server = "https://cluster"
+	c.Server, c.Bearer = "https://cluster", c.NoToken == nil
 	return val(name, func(r *row) {
 		c.NextAt = r.f.Cluster.Value.NextAt
 		r.f.Cluster.Value, r.p.TokenFixed = c, fixed
