@@ -83,7 +83,7 @@ func effort(rep join.Report) string {
 		n    int
 		what string
 	}{
-		{c.Attempts, "attempt"}, {c.Joins, "kubeadm join"}, {c.Resets, "reset"}, {c.KubeletRestarts, "kubelet restart"}, {c.NodesPutBack, "return"}, {c.Deletions, "deletion"},
+		{c.Attempts, "attempt"}, {c.Joins, "kubeadm join"}, {c.Resets, "reset"}, {c.KubeletRestarts, "kubelet restart"}, {c.NodesPutBack, "return"}, {c.Bootstraps, "new certificate"}, {c.Deletions, "deletion"},
 	} {
 		switch {
 		case count.n == 1:

@@ -48,19 +48,20 @@ func TestTornKubeletConfUnderALivingMemberIsRefused(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(40)
 	s.join(s.args()...).is(0, "Joined")
-	before, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
+	_, err := s.cp.WaitNode(s.ctx, "w1", testbed.Ready)
 	s.must(err)
+	pod, kubelet, before := s.loaded(s.node, "w1"), s.mainPID(s.node), s.nodeNamed("w1")
 	raw, err := s.node.ReadFile("/etc/kubernetes/kubelet.conf")
 	s.must(err)
 	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", string(raw[:len(raw)/2]), 0o600))
 	s.join(s.args()...).is(10, "Refused").counts(0, 0, 0, 0).says("this machine and its kubelet runs", "restore /etc/kubernetes/kubelet.conf")
-	after, err := s.cp.GetNode(s.ctx, "w1")
-	s.must(err)
-	if after.UID != before.UID || !testbed.Ready(after) {
-		t.Errorf("the Node was disturbed: %+v", after.Status.Conditions)
+	pod.lives()
+	if now := s.mainPID(s.node); now != kubelet {
+		t.Errorf("the kubelet is process %d, before it was %d", now, kubelet)
 	}
-	if n := s.node.KubeadmCount("reset"); n != 0 {
-		t.Errorf("%d resets", n)
+	s.undisturbed(before)
+	if after := s.nodeNamed("w1"); !testbed.Ready(after) {
+		t.Errorf("the Node was disturbed: %+v", after.Status.Conditions)
 	}
 }
 
