@@ -138,12 +138,14 @@ func TestBootstrapAgainWaitsForAPersonsApprovalAndTakesANoForAnAnswer(t *testing
 		s.must(err)
 		members[s.node].renewed(p.end().is(0, "Recovered").bootstrapped(1).counts(0, 0, 0, 0).says("is pending", "kubectl certificate approve"))
 	})
-	t.Run("killed", func(t *testing.T) {
+	t.Run("killed, and out of time", func(t *testing.T) {
 		s := s.in(t)
 		p := s.start(killed, s.args()...)
 		p.until("approve it with `kubectl certificate approve csr-")
 		s.must(p.Signal(syscall.SIGKILL))
 		p.Wait()
+		s.start(killed, s.args("--timeout", "6s", "--hold", "1s")...).end().is(7, "JoinFailed").counts(0, 0, 0, 0).
+			says("is pending", "kubectl certificate approve")
 		p = s.start(killed, s.args()...)
 		p.until("approve it with `kubectl certificate approve csr-")
 		_, err := s.cp.ApproveCSRs(s.ctx)

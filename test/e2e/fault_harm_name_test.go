@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +43,12 @@ func TestNodeThatComesBackWhileTheTokenIsFetchedIsNotReset(t *testing.T) {
 	s.must(s.cp.DeleteNode(s.ctx, "w1x"))
 	was := s.mainPID(s.node)
 	p := s.start(s.node, s.argsWithout("--token-command", "touch /srv/asked; sleep 20; cat /root/secret")...)
-	s.eventually(30*time.Second, func() bool { now := s.mainPID(s.node); return now != 0 && now != was }, "the kubelet is not restarted")
+	// One that has not said a word yet is one whose log cannot be read, and nothing is reset then.
+	s.eventually(30*time.Second, func() bool {
+		log := s.node.Log("kubelet")
+		now := s.mainPID(s.node)
+		return now != 0 && now != was && strings.Count(log[max(0, strings.LastIndex(log, "Started kubelet.service")):], "\n") > 1
+	}, "the kubelet is not restarted")
 	s.must(s.node.Pause("kubelet")) // long before it registers
 	s.eventually(100*time.Second, func() bool {
 		select {

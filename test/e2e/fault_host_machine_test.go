@@ -138,8 +138,8 @@ func TestKubeletConfThatDoesNotLoadIsResetOnce(t *testing.T) {
 	}
 }
 
-// By its own clock a machine cannot know that a certificate has expired: the API server must refuse it, for long
-// enough, while it takes the token.
+// There is no Node of this machine that would be worth keeping. By its own clock it cannot know that a certificate has
+// expired: the API server must refuse it, for long enough, while it takes the token.
 func TestExpiredKubeletCertificateIsResetOnTheServersWord(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(31)
