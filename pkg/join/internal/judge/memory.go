@@ -130,7 +130,7 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 		m.Restored = s.Node.UID
 	}
 	is := conditionOf(p, s)
-	if is == Gone && f.Asked.Before(m.PutBackAt) {
+	if is == Gone && !f.Asked.After(m.PutBackAt) {
 		return m // late news of the one before
 	}
 	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
