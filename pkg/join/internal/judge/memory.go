@@ -111,7 +111,7 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 			m.PutBackAt = time.Time{}
 		}
 	case Certificate:
-		if f.Request.Known() {
+		if f.Request.Known() && f.Credentials.Value.State != Loaded { // who has a certificate asks for none
 			return m.takeRequest(f.Request.Value, f.Request.At)
 		}
 	}
@@ -130,7 +130,7 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 		m.Restored = s.Node.UID
 	}
 	is := conditionOf(p, s)
-	if is == Gone && !f.Asked.After(m.PutBackAt) {
+	if is == Gone && !m.PutBackAt.IsZero() && !f.Asked.After(m.PutBackAt) {
 		return m // late news of the one before
 	}
 	m.Answered = m.Answered || s.Answer == Present || s.Answer == Absent
