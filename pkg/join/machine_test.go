@@ -37,16 +37,16 @@ func TestCredentialsAreThoseOfTheKubeletThatRuns(t *testing.T) {
 }
 
 func TestPodsAreCountedWhereTheKubeletThatRunsKeepsThem(t *testing.T) {
-	empty, two := t.TempDir(), t.TempDir()
+	m := stopped(t, "/usr/bin/kubelet")
+	m.kubelets.at, m.kubelets.argsAt = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
 	for _, pod := range []string{"5f0b", "77aa"} {
-		if err := os.MkdirAll(filepath.Join(two, "pods", pod), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		put(t, m.Path("/srv/kubelet/pods/"+pod+"/volumes/x"), "")
 	}
-	none, err := machineOf("/", host.KubeletArgs{RootDir: empty}).Pods() // but for those that this machine may have itself
-	n, err2 := machineOf("/", host.KubeletArgs{RootDir: two}).Pods()
-	if err != nil || err2 != nil || n != none+2 {
-		t.Errorf("%d pods (%v), and %d (%v) without any directory, wanted 2 more", n, err2, none, err)
+	for root, want := range map[string]int{"": 0, "/srv/kubelet": 2} {
+		m.kubelets.args.RootDir = root
+		if n, err := m.Pods(); err != nil || n != want {
+			t.Errorf("%d pods in %q (%v), wanted %d", n, root, err, want)
+		}
 	}
 }
 
