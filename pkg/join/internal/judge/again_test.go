@@ -1,6 +1,9 @@
 package judge
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A kubelet bootstraps again where the proven cluster has this machine's Node, and nobody reports for it.
 func TestAKubeletBootstrapsAgain(t *testing.T) {
@@ -86,7 +89,14 @@ func TestANodeIsPutBack(t *testing.T) {
 		{name: "not seen by this run", at: gone(map[axis]string{byDeletions: "none"}), kind: RestartKubelet},
 		{name: "its kubelet does not run", at: gone(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
 		{name: "its kubelet is suspended", at: gone(map[axis]string{byKubelet: "is suspended"}), kind: RestartKubelet},
-		{name: "its kubelet fails", at: gone(map[axis]string{byKubelet: "in a crash loop"}), kind: RestartKubelet},
+		{name: "its kubelet fails", at: gone(map[axis]string{byKubelet: "in a crash loop"}), kind: RestartKubelet,
+			change: func(r *row) { r.m.ranSince = r.m.DeletedAt.Add(-time.Second) }},
+		{name: "its kubelet was started since, and one that starts registers by itself", at: gone(nil), kind: RestartKubelet,
+			change: func(r *row) { r.m.ranSince = r.m.DeletedAt.Add(time.Second) }},
+		{name: "after a pause in which its pods live, whatever the back-off", at: gone(nil), kind: PutBack,
+			change: func(r *row) { r.m.RestartPause, r.m.Since = time.Minute, ago(returnPause+time.Second) }},
+		{name: "not before that pause is over", at: gone(nil), kind: Wait, reason: JoinFailed, words: "backing off",
+			change: func(r *row) { r.m.RestartPause, r.m.Since = time.Minute, ago(returnPause-time.Second) }},
 		{name: "under a kubelet that is not the service's, which no restart would help", at: gone(map[axis]string{byKubelet: "runs astray"}), kind: PutBack},
 		{name: "its owner wants it gone", at: gone(map[axis]string{byReturn: "marked"}), kind: End, reason: KeepsBeingDeleted, words: "karpenter.sh/disrupted"},
 		{name: "somebody else's kubeadm is at work", at: gone(map[axis]string{byMachine: "a kubeadm"}), kind: Wait, reason: JoinFailed, words: "kubeadm"},
@@ -96,6 +106,10 @@ func TestANodeIsPutBack(t *testing.T) {
 		{name: "whether it is cannot be found out", at: back(map[axis]string{byReturn: "put back 30 s ago"}), kind: Wait, reason: JoinFailed, words: "take it up"},
 		{name: "its kubelet has ended meanwhile", at: back(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
 		{name: "it is back as Unknown, and its kubelet has ended", at: back(map[axis]string{bySight: "dead", byKubelet: "stopped"}), kind: RestartKubelet},
+		{name: "its credentials cannot be used any more, so that nobody can ask whether it is taken up", at: back(map[axis]string{byCreds: "not understood"}),
+			kind: Wait, reason: JoinFailed, words: "take it up"},
+		{name: "the same for too long: a restarted kubelet has to report, which can be seen",
+			at: back(map[axis]string{byReturn: "put back 30 s ago", byCreds: "not understood"}), kind: RestartKubelet},
 		{name: "it is back as Unknown", at: back(map[axis]string{bySight: "dead"}), kind: Wait, reason: JoinFailed, words: "take it up"},
 	})
 	for kubelet, ready := range map[string]bool{"runs and is healthy": true, "runs for an hour": false} {

@@ -11,7 +11,7 @@ import (
 // understood, so that the token is all that sees the Node.
 func understoodWithToken() (found []*space) {
 	for _, s := range nodeSpaces {
-		if s.name == putBackSpace || s.name == takeupSpace || s.name == expiredSpace {
+		if s.name == putBackSpace || s.name == expiredSpace {
 			continue
 		}
 		of := maps.Clone(s.of)

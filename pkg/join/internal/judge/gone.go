@@ -57,11 +57,12 @@ func (v *view) gone() Action {
 
 // mayPutBack: the one that this run has just seen, or a run that was killed a
 // moment ago, and that nobody has put back yet; a kubelet runs that takes it up,
-// and did so before it was deleted: one started since registers by itself.
+// and did so before it was deleted: one started since registers by itself, and one
+// that is suspended does not run.
 func (v *view) mayPutBack() bool {
 	k := v.f.Kubelet.Value
 	return v.p.Restore && v.m.Lost && v.m.Deleted[0] != v.m.PutBackUID && v.state() == Loaded && v.now.Sub(v.m.OwnSeen) <= podPatience &&
-		k.Running && !k.Suspended && !v.m.fails(k, v.now) && v.m.ranSince.Before(v.m.DeletedAt)
+		k.Running && !v.m.fails(k, v.now) && v.m.ranSince.Before(v.m.DeletedAt)
 }
 
 // takingUp: our Node was put back, and its kubelet, which was not restarted, is
@@ -69,8 +70,14 @@ func (v *view) mayPutBack() bool {
 func (v *view) takingUp() (Action, bool) {
 	name, since := v.nodeName(), v.now.Sub(v.m.PutBackAt)
 	switch k := v.f.Kubelet.Value; {
-	case v.m.PutBackAt.IsZero() || v.state() != Loaded || v.f.Kubelet.Known() && (!k.Running || v.m.fails(k, v.now)):
+	case v.m.PutBackAt.IsZero() || v.f.Kubelet.Known() && (!k.Running || v.m.fails(k, v.now)):
 		return pass()
+	case v.state() != Loaded: // renewed meanwhile, so that nobody can ask; a restarted kubelet has to report
+		if since < takeupPatience {
+			return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is back as it was; the kubelet is to take it up", name),
+				"its credentials cannot be used to see whether it has, so it is restarted", v.f.Credentials.Value.Problem).asking(v, v.eyes()|Unit, ProbeSilent), true
+		}
+		return v.restart(fmt.Sprintf("Node %q was put back, and whether the kubelet has taken it up in %s cannot be asked", name, seconds(since)), v.m.PutBackAt), true
 	case since >= takeupPatience && v.stale(Takeup) != 0:
 		return v.ask(Takeup, Verify), true
 	case since < takeupPatience || v.f.Untaken.Err != nil:

@@ -348,7 +348,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 			m.ForcedDone, m.OwnUID, m.LevelUID = true, "", ""
 		}
 	case Join:
-		m.JoinedAt, m.Lost, m.OwnUID, m.LevelUID, m.Mark = now, false, "", "", "" // what was before is over
+		m.JoinedAt, m.Lost, m.OwnUID, m.LevelUID = now, false, "", "" // what was before is over
 		m.Joins++
 	}
 	m.PID, m.Exits, m.ranSince, m.exits = 0, -1, time.Time{}, [2]time.Time{}

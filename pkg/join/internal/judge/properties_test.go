@@ -213,15 +213,13 @@ func sparesMember(r *row, a Action) bool {
 	case PutBack, Bootstrap:
 		return false
 	case RestartKubelet:
-		return !r.kubeletWorks() || !r.reports() || r.takingUp() && r.f.Untaken.Known()
+		return !r.kubeletWorks() || !r.reports() || r.takingUp() && (r.f.Untaken.Known() || r.f.Credentials.Value.State != Loaded)
 	}
 	return true
 }
 
-// takingUp: our Node was put back, with the kubelet's own credentials, and the kubelet was not seen to have taken it up.
-func (r *row) takingUp() bool {
-	return !r.m.PutBackAt.IsZero() && r.f.Credentials.Value.State == Loaded
-}
+// takingUp: our Node was put back, and the kubelet was not seen to have taken it up.
+func (r *row) takingUp() bool { return !r.m.PutBackAt.IsZero() }
 
 func putsBackWhatWasSeen(r *row, a Action) bool {
 	if a.Kind != PutBack {

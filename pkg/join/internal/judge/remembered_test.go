@@ -171,3 +171,106 @@ func TestWordsWithWhichTwoKubeletsInARowRefuseAreFinal(t *testing.T) {
 		t.Error("a restart gives it another try")
 	}
 }
+
+func TestWhatIsRememberedOfAReturn(t *testing.T) {
+	gone := Sighting{Answer: Absent}
+	back := func() *taken { return takingFrom(Memory{}).node(seen(ourNode)).node(gone).did(Action{Kind: PutBack}) }
+	k := back()
+	if k.m.PutBackUID != ourNode.UID || !k.m.PutBackAt.Equal(k.at) || !k.m.Lost {
+		t.Fatalf("after the return: %+v", k.m)
+	}
+	is := k.m.Is
+	k.f.Node = Fact[Sighting]{Value: gone, Asked: k.m.PutBackAt.Add(-time.Millisecond), At: k.later()}
+	again := ourNode
+	again.UID = "uid-of-the-return"
+	if k.m.Is = Member; k.m.Take(testPolicy, &k.f, OwnNode).Is != Member {
+		t.Error("a 404 from before the return is news of after it")
+	}
+	if k.m.Is = is; k.node(seen(again)).node(gone).m.Deletions != 2 {
+		t.Errorf("%d deletions, after one more", k.m.Deletions)
+	}
+
+	for name, c := range map[string]struct {
+		untaken Fact[string]
+		taken   bool
+	}{
+		"nothing is missing":                          {Fact[string]{Acts: 1}, true},
+		"nothing is missing, before the return":       {Fact[string]{Acts: 0}, false},
+		"its Lease is missing":                        {Fact[string]{Acts: 1, Value: "its Lease"}, false},
+		"whether something is missing cannot be said": {Fact[string]{Acts: 1, Err: errSeen}, false},
+	} {
+		k := back()
+		c.untaken.At = k.later()
+		k.f.Untaken = c.untaken
+		if m := k.m.Take(testPolicy, &k.f, Takeup); m.PutBackAt.IsZero() != c.taken {
+			t.Errorf("%s: taken up is %t", name, !c.taken)
+		}
+	}
+	if k := back().did(Action{Kind: RestartKubelet}); !k.m.PutBackAt.IsZero() {
+		t.Error("a kubelet that was restarted for it registers, and need not take up what was put back")
+	}
+	if k := takingFrom(Memory{PutBackAt: now}); !k.m.Did(Action{Kind: RestartKubelet}, &k.f, true, now).PutBackAt.Equal(now) {
+		t.Error("a restart that failed is none")
+	}
+}
+
+func TestWhatARunThatWasKilledHasSeenIsOursForAMoment(t *testing.T) {
+	marked, other := ourNode, otherNode
+	marked.Mark = "its owner's"
+	for name, c := range map[string]struct {
+		s    Sighting
+		ago  time.Duration
+		uid  string
+		mark string
+	}{
+		"40 s ago":          {seen(ourNode), podPatience, ourNode.UID, ""},
+		"longer ago":        {seen(ourNode), podPatience + 1, "", ""},
+		"with a mark":       {seen(marked), time.Second, ourNode.UID, marked.Mark},
+		"another machine's": {seen(other), time.Second, "", ""},
+		"it has seen none":  {Sighting{}, time.Second, "", ""},
+	} {
+		m := Memory{}.Inherit(testPolicy, c.s, now.Add(-c.ago), now)
+		if m.OwnUID != c.uid || m.Mark != c.mark || c.uid != "" && !m.OwnSeen.Equal(now.Add(-c.ago)) {
+			t.Errorf("%s: %q, marked %q, seen at %v", name, m.OwnUID, m.Mark, m.OwnSeen)
+		}
+	}
+}
+
+// Credentials that were read before the old ones were moved aside are no certificate.
+func TestABootstrapLastsUntilThereIsACertificate(t *testing.T) {
+	for name, c := range map[string]struct {
+		creds Fact[Credentials]
+		lasts bool
+	}{
+		"a new one":       {Fact[Credentials]{Acts: 1, Value: Credentials{State: Loaded}}, false},
+		"none":            {Fact[Credentials]{Acts: 1}, true},
+		"one from before": {Fact[Credentials]{Acts: 0, Value: Credentials{State: Loaded}}, true},
+	} {
+		m := Memory{}.Did(Action{Kind: Bootstrap}, &Facts{}, false, now)
+		if m = m.Take(testPolicy, &Facts{Credentials: c.creds}, Kubeconfig); m.BootstrapAt.IsZero() == c.lasts {
+			t.Errorf("%s: it lasts: %t", name, !c.lasts)
+		}
+	}
+	if m := (Memory{}).Did(Action{Kind: Bootstrap}, &Facts{}, true, now); !m.BootstrapAt.IsZero() {
+		t.Error("one that failed has not begun")
+	}
+}
+
+func TestSinceWhenNobodyReportsForOurNode(t *testing.T) {
+	silent := Cluster{Verdict: Proven, CA: clusterPins, Node: seen(with(ourNode, "Unknown"))}
+	k := takingFrom(Memory{}).cluster(silent)
+	if since := k.m.silentSince; !since.Equal(k.at) || !k.cluster(silent).m.silentSince.Equal(since) {
+		t.Errorf("since %v, then %v", since, k.m.silentSince)
+	}
+	for name, c := range map[string]Cluster{
+		"it reports":        {Verdict: Proven, CA: clusterPins, Node: seen(ourNode)},
+		"no answer":         {Err: errSeen},
+		"not proven":        {Verdict: Rejected, Node: seen(with(ourNode, "Unknown"))},
+		"another machine's": {Verdict: Proven, CA: clusterPins, Node: seen(with(otherNode, "Unknown"))},
+		"it is gone":        {Verdict: Proven, CA: clusterPins, Node: Sighting{Answer: Absent}},
+	} {
+		if k := takingFrom(Memory{}).cluster(silent).cluster(c); !k.m.silentSince.IsZero() {
+			t.Errorf("%s: it counts on", name)
+		}
+	}
+}
