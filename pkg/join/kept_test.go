@@ -1,0 +1,167 @@
+package join
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/host"
+)
+
+// inMemory is a machine's root that is kept in memory, as /run is.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	root, err := os.MkdirTemp("/dev/shm", "nodejoin-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	return root
+}
+
+// Since when a run was killed nobody has watched, so its word on when the Node went proves nothing about the podCIDR of now.
+func TestWhatARunThatWasKilledHasSeen(t *testing.T) {
+	root := inMemory(t)
+	killed := machineOf(root, host.KubeletArgs{})
+	seen := cluster.Kept{Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1", UID: "uid-1"}}, SeenAt: time.Now().Add(-time.Second), GoneAt: time.Now()}
+	killed.keep(seen)
+	next := machineOf(root, host.KubeletArgs{})
+	next.recall()
+	of := next.lastKept()
+	if of.Node == nil || of.Node.UID != "uid-1" || !of.SeenAt.Equal(seen.SeenAt) || !of.GoneAt.IsZero() {
+		t.Errorf("got %+v", of)
+	}
+	if s := next.LastSeen(); s.Answer != cluster.Present || s.Node.Name != "w1" || !s.At.Equal(seen.SeenAt) {
+		t.Errorf("got %+v", s)
+	}
+
+	var err error
+	if next.cluster, err = cluster.NewDiscoverer(cluster.Source{Endpoint: "cp:6443", NodeName: "w1"}); err != nil {
+		t.Fatal(err)
+	}
+	if next.lock, err = next.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	next.close()
+	if killed.Kept() != nil {
+		t.Error("a run that has ended by itself leaves what it has seen")
+	}
+	none := machineOf(root, host.KubeletArgs{})
+	if none.recall(); none.LastSeen().Answer == cluster.Present {
+		t.Errorf("got %+v", none.LastSeen())
+	}
+}
+
+// kubeletOf is a machine with a service that a script is in place of, and a kubelet's credentials.
+func kubeletOf(t *testing.T, systemctl string) (m *machine, read func(string) string) {
+	t.Helper()
+	root, bin := inMemory(t), t.TempDir()
+	put(t, filepath.Join(bin, "systemctl"), "#!/bin/sh\n"+systemctl+"\n")
+	t.Setenv("PATH", bin)
+	m = machineOf(root, host.KubeletArgs{Kubeconfig: "/k/kubelet.conf", CertDir: "/k/pki", BootstrapKubeconfig: "/k/bootstrap.conf"})
+	put(t, m.Path("/k/kubelet.conf"), "conf of before")
+	put(t, m.Path("/k/pki/kubelet-client-current.pem"), "certificate of before")
+	return m, func(path string) string {
+		raw, _ := os.ReadFile(m.Path(path))
+		return string(raw)
+	}
+}
+
+func secretsIn(m *machine) int {
+	left, _ := filepath.Glob(m.Path("/run/nodejoin/*"))
+	return len(left)
+}
+
+var simServer = &cluster.Credentials{Server: "https://cp:6443", CA: []byte("the proven CA")}
+
+// A kubelet bootstraps beside none of its old credentials; they come back if it gets no others, and go if it does.
+func TestAKubeletsCredentialsWhileItBootstraps(t *testing.T) {
+	const conf, current, bootstrap = "/k/kubelet.conf", "/k/pki/kubelet-client-current.pem", "/k/bootstrap.conf"
+	for name, c := range map[string]struct {
+		back, forget     bool
+		conf, after, old string
+	}{
+		"it gets none":        {back: true, conf: "conf of before"},
+		"it gets others":      {forget: true, conf: "", after: ""},
+		"that is still to be": {conf: "", after: "conf of before"},
+	} {
+		m, read := kubeletOf(t, "exit 0")
+		if err := m.BootstrapAgain(t.Context(), simServer, simToken); err != nil {
+			t.Fatal(err)
+		}
+		if read(conf) != "" || read(current) != "" {
+			t.Errorf("%s: a kubelet that bootstraps has its old credentials %q, %q", name, read(conf), read(current))
+		}
+		if said := read(bootstrap); !strings.Contains(said, simToken) || !strings.Contains(said, simServer.Server) {
+			t.Errorf("%s: it bootstraps with %q", name, said)
+		}
+		if err := m.BootstrapEnded(c.back, c.forget); err != nil {
+			t.Fatal(err)
+		}
+		if read(conf) != c.conf || read(bootstrap) != "" || secretsIn(m) > 0 {
+			t.Errorf("%s: it has %q, %q, and %d secrets are left", name, read(conf), read(bootstrap), secretsIn(m))
+		}
+		if err := m.MoveBack(conf, current); err != nil { // what was left aside
+			t.Fatal(err)
+		}
+		if !c.back && read(conf) != c.after {
+			t.Errorf("%s: aside was %q", name, read(conf))
+		}
+	}
+}
+
+// An init system that could not restart it may not tell where it has them either.
+func TestAKubeletThatCannotBeRestartedHasItsCredentialsBack(t *testing.T) {
+	m, read := kubeletOf(t, "exit 1")
+	if err := m.BootstrapAgain(t.Context(), simServer, simToken); err == nil {
+		t.Fatal("a restart that failed is none")
+	}
+	if read("/k/kubelet.conf") != "conf of before" || read("/k/pki/kubelet-client-current.pem") != "certificate of before" || read("/k/bootstrap.conf") != "" || secretsIn(m) > 0 {
+		t.Errorf("it has %q, %q, %q, and %d secrets are left", read("/k/kubelet.conf"), read("/k/pki/kubelet-client-current.pem"), read("/k/bootstrap.conf"), secretsIn(m))
+	}
+}
+
+// Another's Node of our name is none of ours to speak for.
+func TestOnlyOfOurOwnNodeIsSaidThatItsKubeletHasStopped(t *testing.T) {
+	for name, c := range map[string]struct {
+		boot, machine string
+		says          bool
+	}{
+		"ours":               {"boot", "machine", true},
+		"of another boot":    {"boot-2", "machine", false},
+		"of another machine": {"boot", "machine-2", false},
+	} {
+		patched := ""
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				raw, _ := io.ReadAll(r.Body)
+				patched = string(raw)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(corev1.Node{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Node"},
+				ObjectMeta: metav1.ObjectMeta{Name: "w1", UID: "uid-1"},
+				Status:     corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{BootID: c.boot, MachineID: c.machine}},
+			})
+		}))
+		defer server.Close()
+		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+		m := machineOf(t.TempDir(), host.KubeletArgs{})
+		m.identity = host.Identity{BootID: "boot", MachineID: "machine"}
+		err := m.SayStopped(t.Context(), &cluster.Credentials{Server: server.URL, CA: ca, NodeName: "w1"})
+		if (err == nil) != c.says || strings.Contains(patched, `"uid":"uid-1"`) != c.says || !c.says && patched != "" {
+			t.Errorf("a Node %s: %v, patched with %q", name, err, patched)
+		}
+	}
+}
