@@ -36,7 +36,7 @@ func (k Kept) Last() Node {
 // set back meanwhile proves nothing.
 func (k Kept) within(d time.Duration) bool {
 	age := time.Since(k.GoneAt)
-	return !k.GoneAt.IsZero() && age >= 0 && age <= d
+	return age >= 0 && age <= d
 }
 
 // keeper remembers what one watch saw.

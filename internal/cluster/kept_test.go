@@ -120,6 +120,10 @@ func TestWatchKeepsOnlyWhatItWasTold(t *testing.T) {
 	if kept := client.Kept(); kept.Node.UID != "uid-2" || !kept.GoneAt.IsZero() {
 		t.Errorf("late news: %+v", kept)
 	}
+	client.keeper.deleted(old, time.Now()) // and no answer comes that would set it right
+	if kept := client.Kept(); kept.Node.UID != "uid-2" || !kept.GoneAt.IsZero() {
+		t.Errorf("late news before an outage: %+v", kept)
+	}
 	g.change("", func() { g.node = nil })
 	g.events <- `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status","code":410}}`
 	if s := <-sightings; s.Answer != Absent {
@@ -151,6 +155,23 @@ func TestWatchKeepsThatAnAnswerWasMissing(t *testing.T) {
 	if s := <-sightings; s.Answer != Silent || time.Since(began) > 2*time.Second {
 		t.Errorf("asked again after %s: %+v", time.Since(began), s)
 	}
+}
+
+// Nor was the watch unbroken that could not be begun again.
+func TestWatchKeepsThatAWatchWasMissing(t *testing.T) {
+	g, client := newRegistry(t)
+	g.node = fullNode()
+	sightings, _ := watched(t, client)
+	<-sightings
+	g.change("DELETED", func() { g.node = nil })
+	<-sightings
+	if kept := client.Kept(); kept.GoneAt.IsZero() || kept.Unanswered {
+		t.Fatalf("%+v", kept)
+	}
+	g.change("", func() { g.silent = true })
+	g.events <- `{"type":"ERROR","object":{"apiVersion":"v1","kind":"Status","code":410}}`
+	<-sightings
+	until(t, "that an answer is missing", func() bool { return client.Kept().Unanswered })
 }
 
 // The CSINode is never read before the sighting is taken and the watch stands, and not more than it takes.

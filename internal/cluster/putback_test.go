@@ -126,6 +126,10 @@ func TestPutBackTellsHowItFailed(t *testing.T) {
 		{"invalid", says(422, metav1.StatusReasonInvalid), ErrRefused},
 		{"bad request", says(400, metav1.StatusReasonBadRequest), ErrRefused},
 		{"busy", says(429, metav1.StatusReasonTooManyRequests), ErrUnsettled},
+		{"busy for a second", func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "1")
+			status(w, 429, metav1.StatusReasonTooManyRequests, "w1", "nodes")
+		}, ErrUnsettled},
 		{"a webhook that fails", says(500, metav1.StatusReasonInternalError), ErrUnsettled},
 		{"a timeout", says(504, metav1.StatusReasonTimeout), ErrUnsettled},
 		{"no API server", func(w http.ResponseWriter) { http.Error(w, "no such page", http.StatusNotFound) }, ErrUnsettled},

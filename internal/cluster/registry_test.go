@@ -27,6 +27,7 @@ type registry struct {
 	asked   []string // method, path, "watch"
 	refuse  func(w http.ResponseWriter, r *http.Request) bool
 	events  chan string
+	silent  bool // about watches
 }
 
 func newRegistry(t *testing.T) (*registry, *Client) {
@@ -45,6 +46,11 @@ func (g *registry) serve(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	watching := r.URL.Query().Get("watch") != ""
 	g.asked = append(g.asked, strings.TrimSpace(fmt.Sprint(r.Method, " ", r.URL.Path, " ", map[bool]string{true: "watch"}[watching])))
+	if watching && g.silent {
+		g.mu.Unlock()
+		status(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "", "")
+		return
+	}
 	if watching {
 		g.mu.Unlock()
 		g.watch(w, r)

@@ -44,3 +44,38 @@ func TestCredentialsAreMovedAsideAndBack(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 }
+
+// The token lies in memory only, for root alone, and is gone with the kubeconfig that shows it.
+func TestABootstrapsTokenReachesNoDisk(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "nodejoin-bootstrap-")
+	if err != nil {
+		t.Skipf("no memory to keep it in: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	h := Host{Root: dir}
+	const conf = "/bootstrap-kubelet.conf"
+	if err := os.WriteFile(h.Path(conf), []byte("of a join that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	remove, err := h.WriteBootstrapConf(conf, []byte("token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := os.Readlink(h.Path(conf))
+	if err != nil || filepath.Dir(secret) != h.Path(runtimeDir) {
+		t.Errorf("it is a link to %q: %v", secret, err)
+	}
+	if info, err := os.Stat(h.Path(conf)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if raw, _ := os.ReadFile(h.Path(conf)); string(raw) != "token" {
+		t.Errorf("the kubelet reads %q", raw)
+	}
+	if err := remove(); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := os.ReadDir(h.Path(runtimeDir))
+	if _, err := os.Lstat(h.Path(conf)); !os.IsNotExist(err) || len(left) > 0 {
+		t.Errorf("%v, and %d secrets are left", err, len(left))
+	}
+}

@@ -1,12 +1,14 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAKubeletIsHealthyByItsOwnWordOnly(t *testing.T) {
@@ -48,5 +50,23 @@ func TestAKubeletIsHealthyByItsOwnWordOnly(t *testing.T) {
 	}
 	if h.KubeletHealthy(t.Context(), KubeletArgs{Config: "/not/there.yaml"}) {
 		t.Error("a kubelet whose configuration is not there is healthy")
+	}
+}
+
+// Where a kubelet that hangs is waited for, what others said is old by then.
+func TestAKubeletThatHangsIsSoonKnownNotToBeWell(t *testing.T) {
+	hang := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	defer server.Close()
+	defer close(hang)
+	h := Host{Root: t.TempDir()}
+	_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
+	if err := os.WriteFile(h.Path("/config.yaml"), []byte("healthzPort: "+port+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if began := time.Now(); h.KubeletHealthy(ctx, KubeletArgs{Config: "/config.yaml"}) || time.Since(began) > 1500*time.Millisecond {
+		t.Errorf("known after %s", time.Since(began))
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,5 +49,25 @@ func TestNothingIsKeptOnADisk(t *testing.T) {
 	}
 	if err := h.Keep([]byte("x")); err == nil || h.Kept() != nil {
 		t.Errorf("kept on a disk: %v", err)
+	}
+}
+
+// Nor is it put among the files of everybody, where the runtime folder is on a disk and /dev/shm is not.
+func TestNothingIsKeptWhereEverybodyMayWrite(t *testing.T) {
+	shared, err := os.MkdirTemp("/dev/shm", "nodejoin-kept-")
+	if err != nil {
+		t.Skipf("no memory to keep it in: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(shared) })
+	h := Host{Root: t.TempDir()}
+	if inMemory(h.Root) {
+		t.Skip("temporary files are in memory here")
+	}
+	if err := errors.Join(os.Mkdir(h.Path("/dev"), 0o755), os.Symlink(shared, h.Path("/dev/shm"))); err != nil {
+		t.Fatal(err)
+	}
+	err = h.Keep([]byte("x"))
+	if left, _ := os.ReadDir(shared); err == nil || len(left) > 0 {
+		t.Errorf("%v, and %d files are left", err, len(left))
 	}
 }

@@ -148,11 +148,13 @@ func TestNodeWithAMarkOfItsOwnersWillIsNotBroughtBack(t *testing.T) {
 func TestNodeThatWasGoneBeforeComesAsANewOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		seen time.Duration // before this run, by one that was killed; 0: by none
+		as   string
 		want wanted
 	}{
-		"nobody has seen it":                {0, wanted{restarts: 1}},
-		"seen 30 s ago by one that is dead": {30 * time.Second, wanted{back: 1, deletions: 1}},
-		"seen 50 s ago by one that is dead": {50 * time.Second, wanted{restarts: 1}},
+		"nobody has seen it":                   {0, "w1", wanted{restarts: 1}},
+		"seen 30 s ago by one that is dead":    {30 * time.Second, "w1", wanted{back: 1, deletions: 1}},
+		"seen 50 s ago by one that is dead":    {50 * time.Second, "w1", wanted{restarts: 1}},
+		"what was seen is a Node of elsewhere": {30 * time.Second, "w2", wanted{restarts: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			live(t, nil, func(s *sim, start func() (Report, error)) {
@@ -160,6 +162,7 @@ func TestNodeThatWasGoneBeforeComesAsANewOne(t *testing.T) {
 				s.setReady(false)
 				if c.seen > 0 {
 					s.predecessor = cluster.Sighting{Answer: cluster.Present, Node: *s.node, At: time.Now().Add(-c.seen)}
+					s.predecessor.Node.Name = c.as
 				}
 				s.deleteNode()
 				r, err := start()

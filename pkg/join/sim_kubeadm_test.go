@@ -84,11 +84,14 @@ func (s *sim) kubeletJoins() {
 }
 
 // BootstrapAgain: the kubelet starts without credentials, and asks for some.
-func (s *sim) BootstrapAgain(ctx context.Context, _ *cluster.Credentials, token string) error {
+func (s *sim) BootstrapAgain(ctx context.Context, server *cluster.Credentials, token string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.do("bootstrap again")
 	s.mayBootstrap(ctx)
+	if !cluster.SameCA(server.CA, s.ca()) {
+		s.breaks("a bootstrap at a server that was not proven")
+	}
 	if s.hangs["restart"] {
 		s.mu.Unlock()
 		<-ctx.Done()
