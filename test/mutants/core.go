@@ -2,7 +2,9 @@ package main
 
 // The judge's files.
 const (
+	inAgain    = judge + "/again.go"
 	inCluster  = judge + "/cluster.go"
+	inGone     = judge + "/gone.go"
 	inIdentity = judge + "/identity.go"
 	inJudge    = judge + "/judge.go"
 	inMemory   = judge + "/memory.go"
@@ -71,9 +73,9 @@ var core = []mutant{
 	{"7", "gone and back being a deletion", inMemory, "(is == Gone || s.Answer == Present && uid != m.OwnUID)", "is == Gone"},
 	{"7", "late news of a deleted Node being none", inMemory, "if f.News || f.Asked.Before(m.DeletedAt) {", "if false {"},
 	{"7", "the budget of deletions", inNode, "case v.p.MaxDeletions > 0 && v.m.Deletions > v.p.MaxDeletions:", "case false:"},
-	{"7", "a restart for a Node that is gone", inNode, "case v.restartWanted(v.m.Since):\n\t\treturn v.restart(why,", "case false:\n\t\treturn v.restart(why,"},
+	{"7", "a restart for a Node that is gone", inGone, "case v.restartWanted(v.m.Since):\n\t\tif v.m.Lost", "case false:\n\t\tif v.m.Lost"},
 	{"7", "a restart for each deletion", inNode, " || v.m.Restarted.Before(later(since, v.m.FailedAt))", ""},
-	{"7", "a back-off between restarts", inNode, "if due := wanted.Add(v.m.RestartPause); v.now.Before(due) {", "if due := wanted.Add(v.m.RestartPause); false {"},
+	{"7", "a back-off between restarts", inGone, "if due := wanted.Add(pause); v.now.Before(due) {", "if due := wanted.Add(pause); false {"},
 	{"7", "joining into no Node that is being deleted", inCluster, "case !node.DeletedAt.IsZero():", "case false:"},
 	{"7", "waiting for a dead Node that is being deleted", inNode, "if node := v.sight().Node; !node.DeletedAt.IsZero() {", "if node := v.sight().Node; false {"},
 	{"7", "waiting for another boot's Node that is being deleted", inNode, "node := v.sight().Node\n\tif !node.DeletedAt.IsZero() {\n\t\treturn v.leaving(node, \"the kubelet", "node := v.sight().Node\n\tif false {\n\t\treturn v.leaving(node, \"the kubelet"},
@@ -91,11 +93,11 @@ var core = []mutant{
 	{"10", "the proven CA being the kubelet's, before the token is shown to its server", inNode, "&& !SharesKey(cluster.Value.CA, c.CA):", "&& false:"},
 	{"10", "a proven cluster before the token is shown to the kubelet's server", inNode, "cluster.Value.Verdict == Proven && v.f.Second.At", "v.f.Second.At"},
 
-	{"16", "a failed restart being no step to a reset", inMemory, "if failed {\n\t\t\treturn m\n\t\t}\n\t\tm.CloneDoubted", "m.CloneDoubted"},
-	{"16", "no second kubelet beside one that somebody started", inNode, "k.Stray {", "k.Stray && false {"},
+	{"16", "a failed restart being no step to a reset", inMemory, "if failed {\n\t\t\treturn m\n\t\t}\n\t\tif a.Kind == Bootstrap {", "if a.Kind == Bootstrap {"},
+	{"16", "no second kubelet beside one that somebody started", inGone, "k.Stray && how != PutBack {", "k.Stray && false {"},
 	{"16", "ending on a service that is masked", inJudge, "case k.Value.Masked:", "case false:"},
 
-	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood:", "case false:"},
+	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused:", "case false:"},
 	{"17", "hearing its last words twice", inMemory, "k.Fatal, k.Exits, false\n", "k.Fatal, k.Exits, true\n"},
 	{"17", "hearing them from a later process", inMemory, "case k.Exits > m.fatalPID:", "case true:"},
 	{"17", "an act of ours before them", inMemory, `case k.Fatal == "" || !m.Started():`, `case k.Fatal == "" || !m.Started() && false:`},

@@ -48,7 +48,7 @@ var reset = []mutant{
 	{"2c", "our Node having to be lost", inMemory, "case !lost:", "case !lost && false:"},
 	{"2c", "the same server's taking the token throughout", inMemory, "if c.Verdict != Proven || f.Credentials.Value.State == Loaded &&", "if false && f.Credentials.Value.State == Loaded &&"},
 	{"2c", "a silence ending it", inMemory, "Mute, m.Is, Heartbeat{}, time.Time{}", "Mute, m.Is, Heartbeat{}, m.takenSince"},
-	{"2c", "a certificate that has expired", inReset, ">= RefusedPatience && v.expired():", ">= RefusedPatience:"},
+	{"2c", "a certificate that has expired", inReset, ">= RefusedPatience && v.expired() &&", ">= RefusedPatience &&"},
 	{"2c", "the server's clock", inNode, "v.now.Add(v.f.Cluster.Value.Ahead).After(", "v.now.After("},
 
 	// (d): a clone
@@ -64,7 +64,7 @@ var reset = []mutant{
 
 	// what holds for all of them
 	{"2", "no ground while our own kubeadm is at work", inReset, "case v.f.Join.Running:\n\tcase m.Is == Gone", "case m.Is == Gone"},
-	{"2", "a fresh look before the kubelet is stopped", inReset, "case v.stale(needed)|v.older(Token, justNow) != 0:", "case false:"},
+	{"2", "a fresh look before the kubelet is stopped", inReset, "case v.staleAfter(needed, justNow) != 0:", "case false:"},
 	{"2", "stopping the kubelet first", inReset, "case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(),", "case"},
 	{"2", "stopping a kubelet that waits for its first certificate", inReset, "v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):", "v.m.StoppedAt.IsZero():"},
 	{"2", "starting it again when the last look says otherwise", inNode, "if !v.m.StoppedAt.IsZero() && !v.now.Before(v.m.BackOffUntil) {", "if false {"},

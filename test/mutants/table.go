@@ -7,7 +7,7 @@ var others = []mutant{
 	{"2", "telling what is not understood from what no kubelet can use", "internal/cluster/kubeletconf.go",
 		"func (c *kubeletConf) notUnderstood(field, reason string) error {", "func (c *kubeletConf) notUnderstood(field, reason string) error {\n\tif field != \"\" {\n\t\treturn c.unusable(field, reason)\n\t}"},
 	{"2", "the credentials' path by the arguments of the kubelet that runs", "pkg/join/kubelets.go",
-		"cmp.Or(args.Kubeconfig, kubeletConf)", "cmp.Or(kubeletConf, args.Kubeconfig)"},
+		"cmp.Or(m.kubelets.args.Kubeconfig, kubeletConf)", "cmp.Or(kubeletConf, m.kubelets.args.Kubeconfig)"},
 	{"2", "asking its service where a kubelet that does not run keeps its credentials", "pkg/join/kubelets.go",
 		"if len(run) == 0 {", "if len(run) < 0 {"},
 	{"2", "a service whose command line nobody understands", "pkg/join/kubelets.go",

@@ -1,0 +1,122 @@
+package main
+
+const (
+	atEdge    = "pkg/join/kept.go"
+	atPutBack = "internal/cluster/putback.go"
+	atKept    = "internal/cluster/kept.go"
+	atAct     = "pkg/join/act.go"
+	atRun     = "pkg/join/run.go"
+)
+
+// back are of a Node that is put back as it was.
+var back = []mutant{
+	// what may be put back
+	{"7", "a Node that this run has seen deleted", inGone, "v.p.Restore && v.m.Lost && ", "v.p.Restore && "},
+	{"7", "the user's word that it may be put back", inGone, "v.p.Restore && v.m.Lost && ", "v.m.Lost && "},
+	{"7", "one try per deletion", inGone, "v.m.Deleted[0] != v.m.PutBackUID && ", ""},
+	{"7", "remembering that try", inMemory, "m.PutBackUID, m.PutBackAt = m.Deleted[0], now", "m.PutBackAt = now"},
+	{"7", "the 40 s after it was last seen", inGone, " && v.now.Sub(v.m.OwnSeen) <= podPatience &&", " &&"},
+	{"7", "a kubelet that runs when it is put back", inGone, "k.Running && !v.m.fails(k, v.now) && v.m.ran", "!v.m.fails(k, v.now) && v.m.ran"},
+	{"7", "a kubelet that does not fail when it is put back", inGone, "k.Running && !v.m.fails(k, v.now) && v.m.ran", "k.Running && v.m.ran"},
+	{"7", "a kubelet that ran before the deletion", inGone, " && v.m.ranSince.Before(v.m.DeletedAt)", ""},
+	{"7", "the mark of the owner's will", inGone, `if v.m.Lost && v.m.Mark != "" {`, `if false {`},
+	{"7", "a mark being none without a deletion", inGone, `if v.m.Lost && v.m.Mark != "" {`, `if v.m.Mark != "" {`},
+	{"7", "remembering that mark", inMemory, "m.OwnSeen, m.Mark = at, s.Node.Mark", "m.OwnSeen = at"},
+	{"7", "reading that mark from a taint", atPutBack, `return "taint " + t.Key`, `return ""`},
+	{"7", "reading that mark from an annotation", atPutBack, "_, has := node.Annotations[leave]; has {", "_, has := node.Annotations[leave]; has && false {"},
+	{"7", "late news of the deletion being none once it is back", inMemory, "if is == Gone && f.Asked.Before(m.PutBackAt) {", "if false {"},
+	{"7", "a pause of a return that pods survive", inGone, "pause = min(pause, returnPause)", ""},
+	{"7", "the 40 s for what a run that was killed has seen", inMemory, "p.Ours(s.Node) && now.Sub(at) <= podPatience {", "p.Ours(s.Node) {"},
+	{"7", "our own Node in what a run that was killed has seen", inMemory, "p.Ours(s.Node) && now.Sub(at) <= podPatience {", "now.Sub(at) <= podPatience {"},
+	{"7", "the mark in what a run that was killed has seen", inMemory, "at, at, s.Node.Mark\n", "at, at, m.Mark\n"},
+	{"7", "the credentials' Node in what a run that was killed has seen", "pkg/join/credentials.go", "before.At.IsZero() && last.Node.Name == is.NodeName {", "before.At.IsZero() {"},
+	{"7", "what a run that was killed has seen counting at the start only", "pkg/join/credentials.go", "before.At.IsZero() && last.Node.Name == is.NodeName {", "last.Node.Name == is.NodeName {"},
+
+	// as what it is put back
+	{"7", "the kubelet's own word that it is well", inGone, "how == PutBack && v.f.Kubelet.Value.Healthy", "how == PutBack"},
+	{"7", "asking for that word", "pkg/join/look.go", "k.Running && r.w.KubeletHealthy(ctx)", "k.Running"},
+	{"7", "what the kubelet says to that", "internal/host/health.go", "response.StatusCode == http.StatusOK", "response.StatusCode > 0"},
+	{"9", "not waiting for that word when the kubelet hangs", "internal/host/health.go", "context.WithTimeout(ctx, healthTimeout)", "context.WithCancel(ctx)"},
+	{"7", "Ready by that word only", atPutBack, "(!ready || !kept.within(readyStands))", "!kept.within(readyStands)"},
+	{"7", "Ready of a Node that was seen just now only", atPutBack, "(!ready || !kept.within(readyStands))", "!ready"},
+	{"7", "the 10 s for a podCIDR", atPutBack, "(!kept.within(podCIDRFree) || kept.Unanswered)", "kept.Unanswered"},
+	{"7", "no missing answer before a podCIDR is given back", atPutBack, "(!kept.within(podCIDRFree) || kept.Unanswered)", "!kept.within(podCIDRFree)"},
+	{"7", "seeing that an answer to a question is missing", "internal/cluster/watch.go", "default:\n\t\tw.client.keeper.unanswered()", "default:"},
+	{"7", "seeing that an answer to a watch is missing", "internal/cluster/watch.go", "if err != nil {\n\t\tw.client.keeper.unanswered()", "if err != nil {"},
+	{"7", "a clock that was set back proving nothing", atKept, "age >= 0 && age <= d", "age <= d"},
+	{"7", "late news of an earlier Node's deletion", atKept, "kept.Node.UID != node.UID || ", ""},
+	{"7", "a deletion that an earlier run was told of being none", atEdge, "of.GoneAt = time.Time{}\n", ""},
+	{"7", "leaving out the taints that follow what a controller sees", atPutBack, "node.Spec.Taints = slices.DeleteFunc(node.Spec.Taints, passing)", ""},
+	{"7", "leaving out the labels that a kubelet may not set", atPutBack, "if restricted(key) {", "if false {"},
+	{"7", "creating it once", atPutBack, `Resource("nodes").MaxRetries(0)`, `Resource("nodes").MaxRetries(2)`},
+	{"7", "saying what could not be given back", atAct, "r.tell.warn(what)", "_ = what"},
+	{"7", "no CSINode of another boot or machine", atKept, "kept.Node.Status.NodeInfo.BootID != node.Status.NodeInfo.BootID", "false"},
+	{"7", "the CSINode being that of the new Node", "internal/cluster/csinode.go", "UID: types.UID(uid)}}", "UID: types.UID(uid[:0])}}"},
+	{"7", "keeping what was seen in memory only", "internal/host/keep.go", "case filepath.Dir(path) != h.Path(runtimeDir):", "case false:"},
+	{"7", "forgetting it at a regular end", "pkg/join/machine.go", "_ = m.Forget()", ""},
+
+	// what comes of it
+	{"1", "a kubelet that has taken it up", inNode, "case runs && !v.m.PutBackAt.IsZero():", "case false:"},
+	{"1", "a word after the return that it was taken up", inMemory, "f.Untaken.Value == \"\" && f.Untaken.Acts == m.Acts {", "f.Untaken.Value == \"\" {"},
+	{"1", "that word being a yes", inMemory, "f.Untaken.Value == \"\" && f.Untaken.Acts == m.Acts {", "f.Untaken.Acts == m.Acts {"},
+	{"1", "the Node that was put back being the one that is taken up", atPutBack, "case s.Node.UID != uid:", "case false:"},
+	{"1", "the kubelet's status in what it takes up", atPutBack, "case !slices.ContainsFunc(node.ManagedFields, byKubelet):", "case node == nil:"},
+	{"1", "the kubelet's Lease in what it takes up", atPutBack, "case !renewed.After(since):", "case renewed.IsZero():"},
+	{"1", "the CSINode in what it takes up", atPutBack, "case !there.ownedBy(uid):", "case there.Kind == \"\":"},
+	{"7", "a restart where it is not taken up", inGone, "case since < takeupPatience || v.f.Untaken.Err != nil:", "case true:"},
+	{"7", "the 30 s in which it may be taken up", inGone, "case since < takeupPatience || v.f.Untaken.Err != nil:", "case v.f.Untaken.Err != nil:"},
+	{"7", "knowing that it was not taken up", inGone, "case since < takeupPatience || v.f.Untaken.Err != nil:", "case since < takeupPatience:"},
+	{"7", "a fresh word before that restart", inGone, "case since >= takeupPatience && v.stale(Takeup) != 0:", "case false:"},
+	{"7", "one restart for it", inMemory, "m.PutBackAt = time.Time{}\n\t\tm.Restarted,", "m.Restarted,"},
+	{"7", "waiting for a Node to be taken up that was put back as Unknown", inNode, "if a, waits := v.takingUp(); waits && !v.f.Join.Running {", "if a, waits := v.takingUp(); false && waits {"},
+	{"1", "a kubelet that is not suspended, beside its service", "pkg/join/look.go", `if p.Suspended != "" && p.ComesFrom(k.PID) {`, `if false {`},
+	{"1", "seeing that a kubelet runs again that was suspended", inMemory, "case k.Suspended:\n\t\tm.PID, m.ranSince = k.PID, at\n", ""},
+}
+
+// again are of a kubelet that bootstraps again in place, and of what is said of one that was stopped.
+var again = []mutant{
+	{"2", "this machine's machine ID for a bootstrap", inIdentity, "p.MachineID != \"\" && sameID(n.MachineID, p.MachineID) && (", "("},
+	{"2", "an empty machine ID matching nothing", inIdentity, "p.MachineID != \"\" && sameID(n.MachineID, p.MachineID) && (", "sameID(n.MachineID, p.MachineID) && ("},
+	{"2", "this machine's UUID for a bootstrap", inIdentity, ` && (p.SystemUUID == "" || n.SystemUUID == "" || sameID(n.SystemUUID, p.SystemUUID))`, ``},
+	{"2", "this machine's Node for lost credentials", inAgain, " || !v.p.ofMachine(node.Node) || !node", " || !node"},
+	{"2", "this machine's Node for useless credentials", inAgain, " || !v.p.ofMachine(node) || !node", " || !node"},
+	{"2", "a Node that is not being deleted, for lost credentials", inAgain, " || !node.Node.DeletedAt.IsZero(),", ","},
+	{"2", "a Node that is not being deleted, for useless credentials", inAgain, " || !node.DeletedAt.IsZero():", ":"},
+	{"2", "something to run a kubelet with, for lost credentials", inAgain, " || v.state() == NotUnderstood || !v.f.Disk.Value.Configured:", " || v.state() == NotUnderstood:"},
+	{"2", "something to run a kubelet with, for useless credentials", inAgain, "c.Value.Verdict != Proven || !v.f.Disk.Value.Configured:", "c.Value.Verdict != Proven:"},
+	{"2", "a proven cluster for a bootstrap", inAgain, "case !c.Known() || c.Value.Verdict != Proven || !v.f.Disk", "case false && c.Known() || !v.f.Disk"},
+	{"2", "bootstrapping only where nobody reports", inAgain, "case node.Node.Ready == \"Unknown\" && (!runs", "case (!runs"},
+	{"2", "a Node that a running kubelet reports for", inAgain, `runs && (node.Node.Ready != "Unknown" || v.f`, `runs && (v.f`},
+	{"2", "the cluster's noticing that nobody reports", inAgain, "case node.Ready != \"Unknown\":", "case false:"},
+	{"2", "seeing for some seconds that nobody reports", inAgain, "v.now.Sub(v.m.silentSince) >= silentPatience && !v.m.silentSince.IsZero() && ", ""},
+	{"2", "a kubelet that has run for a minute and does not report", inAgain, " && v.now.Sub(v.m.ranSince) >= RestartPatience):", "):"},
+	{"2", "since when nobody reports", inMemory, "case !silent:\n\t\tm.silentSince = time.Time{}\n", "case !silent:\n"},
+	{"2", "requests that are approved where a kubelet runs", inAgain, " || v.f.Request.Known() && !v.f.Request.Value.Approves):", "):"},
+	{"2", "waiting for a pending request before a bootstrap", inJudge, "(*view).request,\n\t(*view).lostCredentials,", "(*view).lostCredentials,\n\t(*view).request,"},
+	{"2", "their own server's word for credentials of another CA", inAgain, "case v.f.Second.Value.Answer != Present || !v.p", "case !v.p"},
+	{"2", "credentials of another CA being refused where their server answers them", inAgain, "case v.m.Is != Mute || v.sight().Answer == Forbidden ||", "case"},
+	{"2", "no reset while a bootstrap may help", inReset, " && v.expired() &&\n\t\t(v.f.Second.Value.Answer == Absent || !v.p.ofMachine(v.f.Second.Value.Node) || !v.f.Disk.Value.Configured):", " && v.expired():"},
+	{"2", "the end of a bootstrap that brings no certificate", inAgain, "if since >= bootstrapPatience {", "if false {"},
+	{"2", "a certificate of after the bootstrap's beginning", inMemory, "f.Credentials.Value.State == Loaded && f.Credentials.Acts == m.Acts {", "f.Credentials.Value.State == Loaded {"},
+	{"2", "putting back the credentials of before where a bootstrap fails", atRun, "r.bootstrapEnded(true, false)", "r.bootstrapEnded(false, false)"},
+	{"2", "putting them back at the run's end", atRun, "r.bootstrapEnded(r.facts.Request.Known() && !r.facts.Request.Value.Pending, false)", "r.bootstrapEnded(false, false)"},
+	{"2", "leaving a pending request its key at the run's end", atRun, "r.facts.Request.Known() && !r.facts.Request.Value.Pending, false)", "true, false)"},
+	{"2", "forgetting the credentials of before once there are others", "pkg/join/credentials.go", "if !r.memory.BootstrapAt.IsZero() {\n\t\tr.bootstrapEnded(false, true)", "if !r.memory.BootstrapAt.IsZero() {\n\t\tr.bootstrapEnded(false, false)"},
+	{"2", "putting back what was moved aside where the kubelet cannot be restarted", atEdge, "errors.Join(err, m.BootstrapEnded(true, false))", "err"},
+	{"2", "moving the credentials back", atEdge, "errors.Join(err, m.MoveBack(own...))\n\tcase forget:", "err\n\tcase forget:"},
+	{"2", "removing what was moved aside", atEdge, "errors.Join(err, m.RemoveAside(own...))", "err"},
+	{"2", "moving the certificate aside, too", atEdge, `, cmp.Or(args.CertDir, "/var/lib/kubelet/pki") + "/kubelet-client-current.pem"}`, `, cmp.Or(args.Kubeconfig, kubeletConf)}`},
+	{"2", "what an earlier try has moved aside being what there was", "internal/host/aside.go", "os.Lstat(from + aside); err == nil {", "os.Lstat(from + aside); err == nil && false {"},
+	{"8", "the proven CA for the server that a kubelet bootstraps at", atAct, "server.Server = r.eyes.creds.Server", "server = *r.eyes.creds"},
+	{"10", "a bootstrap's token in memory only", "internal/host/aside.go", "os.Symlink(secret, h.Path(path))", "os.WriteFile(h.Path(path)+secret[:0], content, 0o600)"},
+	{"10", "taking away both the link and the token", "internal/host/aside.go", "errors.Join(remove(h.Path(path)), removeSecret()) }", "remove(h.Path(path)) }"},
+	{"10", "taking away a bootstrap's token when it has ended", atEdge, "if m.removeBootstrap != nil {", "if false {"},
+	{"10", "taking it away at the run's end", atRun, "if !r.memory.BootstrapAt.IsZero() {\n\t\tr.bootstrapEnded(r.facts", "if false {\n\t\tr.bootstrapEnded(r.facts"},
+
+	{"5", "saying that a kubelet has stopped only before a reset that was asked for", atAct, "if a.Ground != judge.Asked || r.eyes", "if r.eyes"},
+	{"5", "saying so only where no kubelet runs", atAct, "case err == nil && len(running) > 0:", "case false:"},
+	{"5", "stopping it before that", atAct, "err := r.w.StopKubelet(ctx)\n\trunning", "var err error\n\trunning"},
+	{"5", "saying it of this boot's Node only", atEdge, "case s.Node.BootID != m.identity.BootID || s", "case s"},
+	{"5", "saying it of this machine's Node only", atEdge, " || s.Node.MachineID != m.identity.MachineID:", ":"},
+	{"5", "saying it of the Node that was seen", "internal/cluster/stopped.go", `"metadata": map[string]any{"uid": uid},`, `"metadata": map[string]any{},`},
+}
