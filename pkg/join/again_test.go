@@ -81,6 +81,33 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 	})
 }
 
+// Whoever ends a run while a kubelet bootstraps finds the machine as it was; but a request that is pending keeps its key.
+func TestBootstrapThatARunLeavesBehind(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin func(*sim)
+		back  bool
+	}{
+		"no request was made":  {func(s *sim) { s.asksForNothing = true }, true},
+		"a request is pending": {func(s *sim) { s.manual = true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, nil, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(true)
+				s.expire()
+				old := s.creds
+				c.begin(s)
+				s.after(85*time.Second, s.interrupt)
+				r, err := start()
+				wanted{reason: Interrupted, again: 1}.check(s.t, r, err)
+				if c.back && s.creds != old || !c.back && (s.creds != nil || s.aside != old) || s.disk.BootstrapConf {
+					s.t.Errorf("credentials %+v, aside %+v, bootstrap-kubelet.conf %t", s.creds, s.aside, s.disk.BootstrapConf)
+				}
+			})
+		})
+	}
+}
+
 // Another cluster's word, or none, does not count.
 func TestKubeletBootstrapsInItsOwnClusterOnly(t *testing.T) {
 	t.Run("the Node is another machine's", func(t *testing.T) {

@@ -35,6 +35,8 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "the Node was alive a moment ago", at: lost(map[axis]string{byCluster: "our Node"}), kind: Wait, reason: JoinFailed, words: "not known yet"},
 		{name: "the Node is another machine's", at: lost(map[axis]string{byCluster: "another's, dead"}), kind: Reset, ground: NoCredentials},
 		{name: "there is no Node", at: lost(map[axis]string{byCluster: "no Node"}), kind: Reset, ground: NoCredentials},
+		{name: "its Node is being deleted", at: lost(nil), kind: Wait, reason: JoinFailed, words: "being deleted",
+			change: func(r *row) { r.f.Cluster.Value.Node.Node.DeletedAt = ago(time.Second) }},
 		{name: "there is nothing to run a kubelet with", at: lost(map[axis]string{byDisk: "leftovers"}), kind: Reset, ground: NoCredentials},
 		{name: "a kubelet runs and reports", at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods", byCluster: "our Node"}), kind: End, reason: Refusal},
 		{name: "a kubelet runs and does not report, and requests are approved",
@@ -54,6 +56,9 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "its Node has not turned Unknown", at: expired(map[axis]string{bySecond: "ours"}), kind: Wait, reason: JoinFailed, words: "yet to notice"},
 		{name: "its Node is another machine's", at: expired(map[axis]string{bySecond: "another's, dead"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "the kubelet goes by another name by now", at: expired(map[axis]string{byKubelet: "runs under another name"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "its Node is being deleted, by the certificate's end", at: expired(nil), kind: Wait, reason: JoinFailed, words: "401",
+			change: func(r *row) { r.f.Second.Value.Node.DeletedAt = ago(time.Second) }},
+		{name: "there is nothing to run a kubelet with, by the certificate's end", at: expired(map[axis]string{byDisk: "clean"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "its Node is gone", at: expired(map[axis]string{bySecond: "absent", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
 		{name: "the cluster is not proven", at: expired(map[axis]string{byCluster: "silence"}), kind: Wait, reason: JoinFailed, words: "401"},
 
@@ -63,6 +68,29 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "their server answers them with 403", at: other(map[axis]string{bySight: "403"}), kind: End, reason: Refusal},
 		{name: "the cluster is silent", at: other(map[axis]string{byCluster: "silence"}), kind: Wait, reason: Refusal, words: "of another cluster"},
 	})
+}
+
+// Another cluster may have a Node with the same machine ID, of a machine that was cloned.
+func TestANodeIsOfThisMachineByWhatIsKnown(t *testing.T) {
+	us := Policy{BootID: "boot", MachineID: "machine", SystemUUID: "uuid"}
+	for name, c := range map[string]struct {
+		p  Policy
+		n  Node
+		is bool
+	}{
+		"of another boot":                     {us, Node{BootID: "boot-2", MachineID: "machine", SystemUUID: "uuid"}, true},
+		"the same, written otherwise":         {us, Node{MachineID: "MACHINE", SystemUUID: "UUID"}, true},
+		"a firmware without a UUID":           {us, Node{MachineID: "machine"}, true},
+		"here, a firmware without a UUID":     {Policy{MachineID: "machine"}, Node{MachineID: "machine", SystemUUID: "uuid"}, true},
+		"another machine's":                   {us, Node{BootID: "boot", MachineID: "machine-2", SystemUUID: "uuid"}, false},
+		"a clone's, on other hardware":        {us, Node{MachineID: "machine", SystemUUID: "uuid-2"}, false},
+		"a Node that names no machine":        {us, Node{BootID: "boot", SystemUUID: "uuid"}, false},
+		"a machine that does not know its ID": {Policy{BootID: "boot", SystemUUID: "uuid"}, Node{BootID: "boot", SystemUUID: "uuid"}, false},
+	} {
+		if is := c.p.ofMachine(c.n); is != c.is {
+			t.Errorf("%s: of this machine is %t", name, is)
+		}
+	}
 }
 
 // A Node that this run has seen deleted is put back as it was.
