@@ -94,7 +94,6 @@ var again = []mutant{
 	{"2", "since when nobody reports", inMemory, "case !silent:\n\t\tm.silentSince = time.Time{}\n", "case !silent:\n"},
 	{"2", "requests that are approved where a kubelet runs", inAgain, " || v.f.Request.Known() && !v.f.Request.Value.Approves):", "):"},
 	{"2", "waiting for a pending request before a bootstrap", inJudge, "(*view).request,\n\t(*view).lostCredentials,", "(*view).lostCredentials,\n\t(*view).request,"},
-	{"2", "their own server's word for credentials of another CA", inAgain, "case v.f.Second.Value.Answer != Present || !v.boot", "case !v.boot"},
 	{"2", "credentials of another CA being refused where their server answers them", inAgain, "case v.m.Is != Mute || v.sight().Answer == Forbidden ||", "case"},
 	{"2", "no reset while a bootstrap may help", inReset, " && v.expired() &&\n\t\t(v.f.Second.Value.Answer == Absent || !v.p.ofMachine(v.f.Second.Value.Node) || !v.f.Disk.Value.Configured):", " && v.expired():"},
 	{"2", "the end of a bootstrap that brings no certificate", inAgain, "if since >= bootstrapPatience {", "if false {"},

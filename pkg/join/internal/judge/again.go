@@ -21,7 +21,7 @@ func (v *view) lostCredentials() (Action, bool) {
 		return pass()
 	case !v.m.BootstrapAt.IsZero():
 		return v.bootstraps()
-	case node.Answer != Present || !v.bootstrapsAs(node.Node),
+	case !v.bootstrapsAs(node.Node),
 		runs && (node.Node.Ready != "Unknown" || v.f.Request.Known() && !v.f.Request.Value.Approves):
 		return pass()
 	case node.Node.Ready == "Unknown" && (!runs || v.now.Sub(v.m.silentSince) >= silentPatience && !v.m.silentSince.IsZero() && v.now.Sub(v.m.ranSince) >= RestartPatience):
@@ -49,7 +49,7 @@ func (v *view) uselessCredentials(why string) (Action, bool) {
 		return v.ask(TokensNode, Verify), true
 	case v.unasked(Unit) != 0:
 		return v.ask(Unit, Verify), true
-	case v.f.Second.Value.Answer != Present || !v.bootstrapsAs(node):
+	case !v.bootstrapsAs(node):
 		return pass()
 	case node.Ready != "Unknown":
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the cluster has yet to notice that nobody reports for Node %q", why, node.Name),

@@ -43,6 +43,8 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 			at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods", byRequest: "none, and they are approved"}), kind: Bootstrap},
 		{name: "the same for too short", at: lost(map[axis]string{byKubelet: "runs for an hour", byRequest: "none, and they are approved", byTaken: "89 s, silent for 14 s"}),
 			kind: Wait, reason: JoinFailed, words: "not known yet"},
+		{name: "the same, and it was started a moment ago", at: lost(map[axis]string{byKubelet: "runs for 59 s", byRequest: "none, and they are approved"}),
+			kind: Wait, reason: JoinFailed, words: "not known yet"},
 		{name: "the same, and a person approves requests", at: lost(map[axis]string{byKubelet: "runs for an hour", byMachine: "pods"}), kind: End, reason: Refusal},
 		{name: "it does so", at: lost(map[axis]string{byReturn: "bootstraps for 59 s", byKubelet: "runs for 59 s"}), kind: Wait, reason: JoinFailed, words: "asks for another certificate"},
 		{name: "it has done so for too long", at: lost(map[axis]string{byReturn: "bootstraps for 60 s", byKubelet: "runs for 59 s"}), kind: BackOff, reason: JoinFailed},
@@ -52,6 +54,7 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "the user wants a reset", at: lost(map[axis]string{byReset: "always, due"}), kind: Reset, ground: Asked},
 
 		{name: "the certificate has expired, which needs no 90 s", at: expired(nil), kind: Bootstrap},
+		{name: "nor is the machine reset after 90 s", at: expired(map[axis]string{byTaken: "91 s, silent for 16 s"}), kind: Bootstrap},
 		{name: "it has not", at: expired(map[axis]string{byCreds: "loaded"}), kind: Wait, reason: JoinFailed, words: "401"},
 		{name: "its Node has not turned Unknown", at: expired(map[axis]string{bySecond: "ours"}), kind: Wait, reason: JoinFailed, words: "yet to notice"},
 		{name: "its Node is another machine's", at: expired(map[axis]string{bySecond: "another's, dead"}), kind: Wait, reason: JoinFailed, words: "401"},
