@@ -1,8 +1,10 @@
 package join
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 // inMemory is a machine's root that is kept in memory, as /run is.
@@ -162,6 +165,69 @@ func TestOnlyOfOurOwnNodeIsSaidThatItsKubeletHasStopped(t *testing.T) {
 		err := m.SayStopped(t.Context(), &cluster.Credentials{Server: server.URL, CA: ca, NodeName: "w1"})
 		if (err == nil) != c.says || strings.Contains(patched, `"uid":"uid-1"`) != c.says || !c.says && patched != "" {
 			t.Errorf("a Node %s: %v, patched with %q", name, err, patched)
+		}
+	}
+}
+
+// bootstraps is a world that notes where a kubelet bootstraps.
+type bootstraps struct {
+	world
+	server cluster.Credentials
+}
+
+func (b *bootstraps) BootstrapAgain(_ context.Context, server *cluster.Credentials, _ string) error {
+	b.server = *server
+	return nil
+}
+
+// The CA of its old credentials may be one that the cluster has given up.
+func TestAKubeletBootstrapsAtItsOwnServerUnderTheProvenCA(t *testing.T) {
+	w := &bootstraps{}
+	r := newRun(&plan{Config: Defaults()}, w, host.Identity{}, "w1", func(line string) string { return line })
+	r.eyes.proven = cluster.Credentials{Server: "https://endpoint:6443", CA: []byte("proven")}
+	r.eyes.creds = &cluster.Credentials{Server: "https://its-own:6443", CA: []byte("of before")}
+	if err := r.changeKubelet(t.Context(), judge.Action{Kind: judge.Bootstrap}); err != nil {
+		t.Fatal(err)
+	}
+	if w.server.Server != "https://its-own:6443" || string(w.server.CA) != "proven" {
+		t.Errorf("it bootstraps at %s under the CA %s", w.server.Server, w.server.CA)
+	}
+}
+
+// leaving is a world of which it is asked whether our Node was said to have stopped.
+type leaving struct {
+	world
+	run        []host.KubeletProcess
+	unstopped  error
+	said, done bool
+}
+
+func (l *leaving) StopKubelet(context.Context) error { l.done = true; return l.unstopped }
+
+func (l *leaving) KubeletProcesses() ([]host.KubeletProcess, error) { return l.run, nil }
+
+func (l *leaving) SayStopped(context.Context, *cluster.Credentials) error { l.said = true; return nil }
+
+// It is said before a reset that the user has asked for, and where no kubelet runs any more.
+func TestWhenOurNodeIsSaidToHaveStopped(t *testing.T) {
+	creds := &cluster.Credentials{Server: "https://cp:6443", NodeName: "w1"}
+	for name, c := range map[string]struct {
+		ground judge.Ground
+		creds  *cluster.Credentials
+		w      leaving
+		says   bool
+	}{
+		"asked for":                     {judge.Asked, creds, leaving{}, true},
+		"for a ground":                  {judge.StaysAway, creds, leaving{}, false},
+		"without credentials":           {judge.Asked, nil, leaving{}, false},
+		"a kubelet runs astray":         {judge.Asked, creds, leaving{run: []host.KubeletProcess{{PID: 7}}}, false},
+		"the kubelet cannot be stopped": {judge.Asked, creds, leaving{unstopped: errors.New("D-Bus is dead")}, false},
+	} {
+		r := newRun(&plan{Config: Defaults()}, &c.w, host.Identity{}, "w1", func(line string) string { return line })
+		r.eyes.creds = c.creds
+		r.leave(t.Context(), judge.Action{Kind: judge.Reset, Ground: c.ground})
+		if c.w.said != c.says || c.w.said && !c.w.done {
+			t.Errorf("%s: it is said: %t, after a stop: %t", name, c.w.said, c.w.done)
 		}
 	}
 }

@@ -114,7 +114,7 @@ var again = []mutant{
 	{"10", "taking it away at the run's end", atRun, "if !r.memory.BootstrapAt.IsZero() {\n\t\tr.bootstrapEnded(r.facts", "if false {\n\t\tr.bootstrapEnded(r.facts"},
 
 	{"5", "saying that a kubelet has stopped only before a reset that was asked for", atAct, "if a.Ground != judge.Asked || r.eyes", "if r.eyes"},
-	{"5", "saying so only where no kubelet runs", atAct, "case err == nil && len(running) > 0:", "case false:"},
+	{"5", "saying so only where no kubelet runs", atAct, "case err == nil && len(running) > 0:", "case err == nil && len(running) < 0:"},
 	{"5", "stopping it before that", atAct, "err := r.w.StopKubelet(ctx)\n\tif err == nil {", "var err error\n\tif err == nil {"},
 	{"5", "saying it of this boot's Node only", atEdge, "case s.Node.BootID != m.identity.BootID || s", "case s"},
 	{"5", "saying it of this machine's Node only", atEdge, " || s.Node.MachineID != m.identity.MachineID:", ":"},
