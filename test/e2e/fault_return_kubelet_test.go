@@ -32,22 +32,15 @@ func TestNodeWhoseKubeletIsDeadIsNeverPutBackAsReady(t *testing.T) {
 		}
 	}
 
-	t.Log("it hangs")
-	p, was, view := held(s.node)
+	t.Log("a signal has stopped it: it is brought to run, and speaks for itself")
+	p, _, _ := held(s.node)
 	s.must(s.node.Pause("kubelet"))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
-	is := s.back(was)
-	s.sleep(5 * time.Second)
-	seen := view.after(was)
-	neverReady(seen)
-	if !testbed.Unknown(is) || len(seen) == 0 {
-		t.Errorf("the Node has the conditions %+v", is.Status.Conditions)
-	}
-	s.must(s.node.Resume("kubelet"))
-	s.member(p.end().is(0, "Recovered").returned(1).counts(1, 0, 0, 1).says("putting the Node back as it was"))
+	s.member(p.end().is(0, "Recovered").counts(1, 0, 1, 1).says("restarting the kubelet"))
 
 	t.Log("it is killed, and comes back by itself")
-	p, was, view = held(s.node)
+	p, was, view := held(s.node)
+	var seen []sighting
 	killed := s.mainPID(s.node)
 	s.must(s.node.SignalUnit("kubelet", syscall.SIGKILL))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
