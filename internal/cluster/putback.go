@@ -207,8 +207,9 @@ func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time,
 	return "", nil
 }
 
-// byKubelet, which goes by its program's name, kubelet-1.37 too: the Node was created without such an entry, so whenever it is from
-// (by the API server's clock), it is from later.
+// byKubelet, which goes by its program's name, kubelet-1.37 too: the Node was
+// created without such an entry, so whenever it is from (by the API server's
+// clock), it is from later.
 func byKubelet(e metav1.ManagedFieldsEntry) bool {
 	return strings.HasPrefix(e.Manager, "kubelet") && e.Subresource == "status"
 }

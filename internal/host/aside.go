@@ -18,7 +18,7 @@ func (h Host) MoveAside(paths ...string) error {
 	for _, path := range paths {
 		from := h.Path(path)
 		if _, err := os.Lstat(from + aside); err == nil {
-			failed = errors.Join(failed, remove(from))
+			failed = errors.Join(failed, removeFile(from))
 			continue
 		}
 		if err := os.Rename(from, from+aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -49,7 +49,7 @@ func (h Host) MoveBack(paths ...string) error {
 func (h Host) RemoveAside(paths ...string) error {
 	var failed error
 	for _, path := range paths {
-		failed = errors.Join(failed, remove(h.Path(path)+aside))
+		failed = errors.Join(failed, removeFile(h.Path(path)+aside))
 	}
 	if failed != nil {
 		return fmt.Errorf("removing the kubelet's credentials of before: %w", failed)
@@ -64,13 +64,14 @@ func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func()
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(remove(h.Path(path)), os.Symlink(secret, h.Path(path))); err != nil {
+	if err := errors.Join(removeFile(h.Path(path)), os.Symlink(secret, h.Path(path))); err != nil {
 		return nil, errors.Join(fmt.Errorf("writing a bootstrap kubeconfig: %w", err), removeSecret())
 	}
-	return func() error { return errors.Join(remove(h.Path(path)), removeSecret()) }, nil
+	return func() error { return errors.Join(removeFile(h.Path(path)), removeSecret()) }, nil
 }
 
-func remove(path string) error {
+// removeFile removes a file, or a link; none there is fine.
+func removeFile(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -157,8 +157,7 @@ func (h Host) files(dir string) ([]string, error) {
 // RemoveBootstrapConf removes kubeadm's bootstrap-kubelet.conf, which holds the bootstrap token and which kubeadm leaves
 // behind when it fails before its last phase. None there is fine. A symlink in its place goes, not what it points to.
 func (h Host) RemoveBootstrapConf() error {
-	err := os.Remove(h.Path(bootstrapConf))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeFile(h.Path(bootstrapConf)); err != nil {
 		return fmt.Errorf("removing the bootstrap token from the disk: %w", err)
 	}
 	return nil

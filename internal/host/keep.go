@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -14,15 +13,15 @@ const keptName = "node.json"
 // Keep writes what the next run is to find should this one be killed, for root alone and in memory, in place of what was
 // there; whoever reads finds the old or the new, and nothing half-written. An error means that nothing is kept.
 func (h Host) Keep(content []byte) error {
-	path, remove, err := h.SecretFile(content)
+	path, removeSecret, err := h.SecretFile(content)
 	switch {
 	case err != nil:
 		return err
 	case filepath.Dir(path) != h.Path(runtimeDir): // the runtime folder is on a disk
-		return errors.Join(fmt.Errorf("keeping it for a next run: %q is not in memory", h.Path(runtimeDir)), remove())
+		return errors.Join(fmt.Errorf("keeping it for a next run: %q is not in memory", h.Path(runtimeDir)), removeSecret())
 	}
 	if err := os.Rename(path, filepath.Join(filepath.Dir(path), keptName)); err != nil {
-		return errors.Join(fmt.Errorf("keeping it for a next run: %w", err), remove())
+		return errors.Join(fmt.Errorf("keeping it for a next run: %w", err), removeSecret())
 	}
 	return nil
 }
@@ -39,7 +38,7 @@ func (h Host) Kept() []byte {
 
 // Forget removes it, at a regular end.
 func (h Host) Forget() error {
-	if err := os.Remove(filepath.Join(h.Path(runtimeDir), keptName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeFile(filepath.Join(h.Path(runtimeDir), keptName)); err != nil {
 		return fmt.Errorf("removing what was kept for a next run: %w", err)
 	}
 	return nil

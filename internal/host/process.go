@@ -28,6 +28,11 @@ type KubeletArgs struct {
 	NoRegistration      string // what tells it to leave its Node to others; "" if nothing does
 }
 
+// NodeName is what they have the kubelet call its Node; "": what the host is called.
+func (a KubeletArgs) NodeName() string {
+	return strings.ToLower(strings.TrimSpace(a.HostnameOverride))
+}
+
 // KubeletProcess is a kubelet that runs, whoever started it.
 type KubeletProcess struct {
 	PID         int

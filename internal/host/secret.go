@@ -30,7 +30,7 @@ func (h Host) SecretFile(content []byte) (path string, remove func() error, err 
 		return "", nil, fmt.Errorf("writing a secret: %w", err)
 	}
 	remove = func() error {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeFile(path); err != nil {
 			return fmt.Errorf("removing a secret: %w", err)
 		}
 		return nil
@@ -81,7 +81,7 @@ func (h Host) Sweep() error {
 			if !info.Mode().IsRegular() || !ok || int(stat.Uid) != os.Geteuid() {
 				continue // not ours
 			}
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := removeFile(filepath.Join(dir, e.Name())); err != nil {
 				failed = errors.Join(failed, err)
 			}
 		}

@@ -47,8 +47,9 @@
 //     kubelet ran all the while, once a run; or (c) the API server refused the
 //     kubelet for 90 s while it took the token, the certificate has expired by its
 //     clock and the Node is gone; or (d) the credentials are those of another
-//     machine's Node, whose heartbeat moves while our kubelet is stopped. For (b) to (d) the kubelet is stopped first,
-//     all is looked at again, and it is started if that says otherwise.
+//     machine's Node, whose heartbeat moves while our kubelet is stopped. For (b)
+//     to (d) the kubelet is stopped first, all is looked at again, and it is
+//     started if that says otherwise.
 //  3. A healthy member is never touched, except by --reset=always.
 //  4. A host that is not ours to reset is refused: a control plane, also one under
 //     repair, with no override; another cluster's member, a healthy member under

@@ -138,7 +138,7 @@ func (m *machine) KubeletName() string {
 		return ""
 	}
 	name, _ := m.NodeName()
-	return cmp.Or(strings.ToLower(strings.TrimSpace(args.HostnameOverride)), name)
+	return cmp.Or(args.NodeName(), name)
 }
 
 // KubeletHealthy asks the kubelet that runs.
@@ -211,9 +211,11 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 	if again.conf != bootstrapConf {
 		err = errors.Join(err, m.MoveBack(again.conf))
 	}
-	m.forgetKubelets()
-	if _, unloaded := m.Credentials(); back && unloaded == nil {
-		back, forget = false, true
+	if back {
+		m.forgetKubelets()
+		if _, unloaded := m.Credentials(); unloaded == nil {
+			back, forget = false, true
+		}
 	}
 	switch {
 	case back:
@@ -227,8 +229,10 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 // resume: where a run was killed while a kubelet bootstrapped again, and none runs
 // any more, that was not to be.
 func (m *machine) resume() {
-	running, err := m.KubeletProcesses()
-	if _, missing := m.Credentials(); err == nil && len(running) == 0 && errors.Is(missing, fs.ErrNotExist) {
+	if running, err := m.KubeletProcesses(); err != nil || len(running) > 0 {
+		return
+	}
+	if _, missing := m.Credentials(); errors.Is(missing, fs.ErrNotExist) {
 		again, _ := m.bootstrapOf()
 		_ = m.MoveBack(again.own...) // what cannot be moved is looked for in vain, and said
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -76,7 +75,7 @@ func (m *machine) lookForKubelets() ([]host.KubeletProcess, error) {
 		}
 	}
 	if len(run) > 0 {
-		m.kubelets.args, m.kubelets.ran = run[oldest].Args, true
+		m.kubelets.args, m.kubelets.ran, m.kubelets.argsAt = run[oldest].Args, true, began
 	}
 	return run, nil
 }
@@ -92,7 +91,7 @@ func (m *machine) Credentials() (*cluster.Credentials, error) {
 	}
 	creds, err := cluster.LoadKubeletConf(m.Path(m.CredentialsPath()))
 	if err == nil && creds.NodeName == "" { // a token is shown in place of a certificate
-		if creds.NodeName = strings.ToLower(strings.TrimSpace(args.HostnameOverride)); creds.NodeName == "" {
+		if creds.NodeName = args.NodeName(); creds.NodeName == "" {
 			creds.NodeName, err = m.NodeName()
 		}
 	}

@@ -259,7 +259,7 @@ func runs(k *judge.Kubelet, p host.KubeletProcess) {
 	if k.Since.IsZero() {
 		k.Since = p.Started
 	}
-	k.NodeName = strings.ToLower(strings.TrimSpace(p.Args.HostnameOverride))
+	k.NodeName = p.Args.NodeName()
 	k.Arguments = tellingArguments(p.Args)
 }
 

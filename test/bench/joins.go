@@ -181,13 +181,18 @@ func (s *stage) comeBack(who string) (took float64, never bool, err error) {
 		return 0, false, err
 	}
 	cloud.Know(s.node) // from now on it may stay
+	back, never, err := s.bringsBack(ctx, who, in)
+	return back.at.Sub(gone.at).Seconds(), never, err
+}
+
+// bringsBack waits until a Node that was deleted is there again; one contender is the hand that restarts its kubelet.
+func (s *stage) bringsBack(ctx context.Context, who string, in <-chan news) (back news, never bool, err error) {
 	if who == restart {
 		if _, err := s.node.Start(ctx, testbed.Command{Args: []string{"systemctl", "restart", "kubelet"}}); err != nil {
-			return 0, false, err
+			return back, false, err
 		}
 	}
-	back, never, err := await(ctx, in, neverAfter, added)
-	return back.at.Sub(gone.at).Seconds(), never, err
+	return await(ctx, in, neverAfter, added)
 }
 
 // reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is a member. The

@@ -75,7 +75,9 @@ func (s *stage) returns(who string, run int, ready bool) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second) // a sight of the marks
+	if err := s.sleep(2 * time.Second); err != nil { // a sight of the marks
+		return err
+	}
 	if ready {
 		err = s.cp.DeleteNode(ctx, s.node.Hostname)
 	} else {
@@ -92,12 +94,7 @@ func (s *stage) returns(who string, run int, ready bool) error {
 		return err
 	}
 	cloud.Know(s.node)
-	if who == restart {
-		if _, err := s.node.Start(ctx, testbed.Command{Args: []string{"systemctl", "restart", "kubelet"}}); err != nil {
-			return err
-		}
-	}
-	back, never, err := await(ctx, in, neverAfter, added)
+	back, never, err := s.bringsBack(ctx, who, in)
 	if err != nil || never {
 		return errors.Join(err, fmt.Errorf("the Node came back: %t", !never))
 	}

@@ -64,7 +64,7 @@ var reset = []mutant{
 
 	// what holds for all of them
 	{"2", "no ground while our own kubeadm is at work", inReset, "case v.f.Join.Running:\n\tcase m.Is == Gone", "case m.Is == Gone"},
-	{"2", "a fresh look before the kubelet is stopped", inReset, "case v.staleAfter(needed, justNow) != 0:", "case false:"},
+	{"2", "a fresh look before the kubelet is stopped", inReset, "if old := v.staleAfter(needed, justNow); old != 0 {", "if old := v.staleAfter(needed, justNow); false {"},
 	{"2", "stopping the kubelet first", inReset, "case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(),", "case"},
 	{"2", "stopping a kubelet that waits for its first certificate", inReset, "v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):", "v.m.StoppedAt.IsZero():"},
 	{"2", "starting it again when the last look says otherwise", inNode, "if !v.m.StoppedAt.IsZero() && !v.now.Before(v.m.BackOffUntil) {", "if false {"},

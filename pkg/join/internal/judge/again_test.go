@@ -7,27 +7,9 @@ import (
 
 // A kubelet bootstraps again where the proven cluster has this machine's Node, and nobody reports for it.
 func TestAKubeletBootstrapsAgain(t *testing.T) {
-	lost := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{byCreds: "not there", byDisk: "configured", byKubelet: "stopped", byCluster: "our Node, dead"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
-	expired := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "401", byCreds: "expired", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead", byTaken: "not"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
-	other := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{byCreds: "another cluster's", bySight: "silence", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	lost := basedOn(map[axis]string{byCreds: "not there", byDisk: "configured", byKubelet: "stopped", byCluster: "our Node, dead"})
+	expired := basedOn(map[axis]string{bySight: "401", byCreds: "expired", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead", byTaken: "not"})
+	other := basedOn(map[axis]string{byCreds: "another cluster's", bySight: "silence", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "dead"})
 	decide(t, []decision{
 		{name: "credentials are gone", at: lost(nil), kind: Bootstrap},
 		{name: "they are torn, and there are pods", at: lost(map[axis]string{byCreds: "unusable", byMachine: "pods"}), kind: Bootstrap},
@@ -98,20 +80,8 @@ func TestANodeIsOfThisMachineByWhatIsKnown(t *testing.T) {
 
 // A Node that this run has seen deleted is put back as it was.
 func TestANodeIsPutBack(t *testing.T) {
-	gone := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "404", byKubelet: "runs and is healthy", byDeletions: "one", byReturn: "seen 40 s ago", byRestart: "never", bySince: "1 s"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
-	back := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "ours", byKubelet: "runs for an hour", byDeletions: "one", byReturn: "put back 29 s ago", byRestart: "never", byHold: "61 s"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	gone := basedOn(map[axis]string{bySight: "404", byKubelet: "runs and is healthy", byDeletions: "one", byReturn: "seen 40 s ago", byRestart: "never", bySince: "1 s"})
+	back := basedOn(map[axis]string{bySight: "ours", byKubelet: "runs for an hour", byDeletions: "one", byReturn: "put back 29 s ago", byRestart: "never", byHold: "61 s"})
 	decide(t, []decision{
 		{name: "seen to be deleted", at: gone(nil), kind: PutBack},
 		{name: "too long ago", at: gone(map[axis]string{byReturn: "seen 41 s ago"}), kind: RestartKubelet},

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,15 @@ type decision struct {
 	ground Ground
 	ask    Topic // among what is asked for
 	words  string
+}
+
+// basedOn is a case with what others have more, or otherwise.
+func basedOn(base map[axis]string) func(more map[axis]string) map[axis]string {
+	return func(more map[axis]string) map[axis]string {
+		at := maps.Clone(base)
+		maps.Copy(at, more)
+		return at
+	}
 }
 
 func decide(t *testing.T, decisions []decision) {
@@ -109,13 +119,7 @@ func TestWhatIsFresh(t *testing.T) {
 }
 
 func TestADeletedNodeIsBroughtBackByRestarts(t *testing.T) {
-	gone := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "404", byKubelet: "runs for an hour", byRestart: "never", bySince: "1 s"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	gone := basedOn(map[axis]string{bySight: "404", byKubelet: "runs for an hour", byRestart: "never", bySince: "1 s"})
 	decide(t, []decision{
 		{name: "the first at once", at: gone(nil), kind: RestartKubelet},
 		{name: "one more for a deletion after it", at: gone(map[axis]string{byRestart: "5 min", bySince: "90 s", byPause: "30 s"}), kind: RestartKubelet},

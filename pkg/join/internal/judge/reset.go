@@ -76,8 +76,9 @@ func (v *view) reset() (Action, bool) {
 	case disk.AdminConf && v.p.Reset != ResetAlways:
 		return end(Refusal, "a reset is needed, and /etc/kubernetes/admin.conf is here, as on a control-plane host: "+v.why(ground),
 			"move that file away if this is a worker, or run nodejoin with --reset=always", nil)
-	case v.staleAfter(needed, justNow) != 0:
-		return v.ask(v.staleAfter(needed, justNow), ""), true
+	}
+	if old := v.staleAfter(needed, justNow); old != 0 {
+		return v.ask(old, ""), true
 	}
 	if a, unready := v.programsUnready(); unready {
 		return a, true

@@ -7,13 +7,7 @@ import (
 
 // (a) of rule 2: without credentials that load.
 func TestAKubeletWithoutCredentialsIsStoppedOnlyIfItIsNoMembers(t *testing.T) {
-	without := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{byCreds: "not there", byDisk: "leftovers", byKubelet: "runs for an hour"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	without := basedOn(map[axis]string{byCreds: "not there", byDisk: "leftovers", byKubelet: "runs for an hour"})
 	decide(t, []decision{
 		{name: "it waits for its first certificate", at: without(nil), kind: StopKubelet, ground: NoCredentials},
 		{name: "torn credentials may be in its memory", at: without(map[axis]string{byCreds: "unusable"}), kind: End, reason: Refusal},
@@ -66,13 +60,7 @@ func TestOnlySomeFilesHinder(t *testing.T) {
 
 // (b) of rule 2.
 func TestAKubeletIsStoppedForANodeThatStaysAwayOnlyAfterAMinuteOfBoth(t *testing.T) {
-	away := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "404", byKubelet: "runs for an hour"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	away := basedOn(map[axis]string{bySight: "404", byKubelet: "runs for an hour"})
 	decide(t, []decision{
 		{name: "404 for minutes after a restart, and it runs", at: away(nil), kind: StopKubelet, ground: StaysAway},
 		{name: "restarted 59 s ago", at: away(map[axis]string{byRestart: "59 s"}), kind: Wait, reason: JoinFailed},
@@ -96,13 +84,7 @@ func TestAKubeletIsStoppedForANodeThatStaysAwayOnlyAfterAMinuteOfBoth(t *testing
 
 // (c) of rule 2.
 func TestAKubeletIsStoppedForARefusalOnlyWithProof(t *testing.T) {
-	refused := func(more map[axis]string) map[axis]string {
-		at := map[axis]string{bySight: "401", byKubelet: "runs for an hour", byCreds: "expired", bySecond: "absent"}
-		for a, name := range more {
-			at[a] = name
-		}
-		return at
-	}
+	refused := basedOn(map[axis]string{bySight: "401", byKubelet: "runs for an hour", byCreds: "expired", bySecond: "absent"})
 	decide(t, []decision{
 		{name: "for 91 s, and it has expired", at: refused(nil), kind: StopKubelet, ground: RefusesKubelet},
 		{name: "for 89 s", at: refused(map[axis]string{byTaken: "89 s, silent for 14 s"}), kind: Wait, reason: JoinFailed, words: "401"},
