@@ -29,7 +29,7 @@ var outcomes = map[join.Reason]outcome{
 	join.Usage:             {2, "flags, config file or token are malformed"},
 	join.HostUnfit:         {3, "a person must mend this host first"},
 	join.WrongCluster:      {4, "the cluster is not the one that was asked for; this is never retried"},
-	join.TokenRejected:     {5, "the API server refuses the token"},
+	join.TokenRejected:     {5, "the API server refuses the token, or the token's source has none"},
 	join.Unreachable:       {6, "the API server never answered usefully"},
 	join.JoinFailed:        {7, "this Node did not come, or did not stay, in the time there was"},
 	join.KeepsBeingDeleted: {8, "the cluster deletes this Node again and again"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
 	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
@@ -23,7 +24,10 @@ func (r *run) lookWithToken(asked question) func(context.Context) func() {
 	tokens, refused := r.tokens, r.memory.TokenRefused() || r.memory.Is == judge.Refused
 	if joins && tokens.due(refused) {
 		// while it is read nothing else can be said of it
-		r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered", Hint: r.tokenHint()}
+		r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered", Hint: r.tokenHint(nil)}
+		if tokens.token == "" {
+			r.tell.obstacle.Reason = TokenRejected
+		}
 	}
 	return func(ctx context.Context) func() {
 		readErr := tokens.read(ctx, r.w, refused)
@@ -45,7 +49,7 @@ func (r *run) lookWithToken(asked question) func(context.Context) func() {
 
 func (r *run) noToken(tokens tokens, err error, asked question) {
 	r.tokens = tokens
-	c := judge.Cluster{NoToken: err, NextAt: time.Now().Add(judge.ProbeSilent), Hint: r.tokenHint()}
+	c := judge.Cluster{NoToken: err, NextAt: time.Now().Add(judge.ProbeSilent), Hint: r.tokenHint(err)}
 	if isTerminal(err) {
 		c.Usage = true
 	} else {
@@ -57,14 +61,12 @@ func (r *run) noToken(tokens tokens, err error, asked question) {
 
 // unread: a source that fails this time is tried again, with the token as it was.
 func (r *run) unread(err error) {
-	if r.tokens.said != nil && r.tokens.said.Equal(r.tokens.fetched) {
+	if err = errors.New(r.redact(err.Error())); r.tokens.said == err.Error() {
 		return
 	}
-	fetched := r.tokens.fetched
-	r.tokens.said = &fetched
-	err = errors.New(r.redact(err.Error())) // it leaves with the run's own error
-	r.tell.failed(err)
-	r.tell.say(Warning, err.Error(), "trying again in "+seconds(tokenEvery))
+	r.tokens.said = err.Error()
+	r.tell.failed(err) // it leaves with the run's own error
+	r.tell.say(Warning, err.Error(), "trying again every "+seconds(r.tokens.retry))
 }
 
 func (r *run) redact(s string) string { return r.tell.redact(s) }
@@ -174,31 +176,39 @@ func (d *pace) after(p cluster.Probe, jitter float64) time.Duration {
 // tokens is the token as its source had it last.
 type tokens struct {
 	token   string
-	fetched time.Time  // when it was last read
-	err     error      // why it could not be
-	said    *time.Time // the read whose failure was told
+	fetched time.Time     // when it was last read
+	err     error         // why it could not be
+	said    string        // of the failure that was told last
+	retry   time.Duration // until a read that failed is tried again
 }
 
 // due: for every attempt, and again after a refusal, at most every tokenEvery.
 func (t *tokens) due(refused bool) bool {
-	return t.fetched.IsZero() || (refused || t.err != nil) && time.Since(t.fetched) >= tokenEvery
+	since := time.Since(t.fetched)
+	return t.fetched.IsZero() || refused && since >= tokenEvery || t.err != nil && since >= t.retry
 }
 
 func (t *tokens) read(ctx context.Context, w world, refused bool) error {
 	if t.due(refused) {
 		token, err := w.Token(ctx)
 		if t.fetched, t.err = time.Now(), err; err == nil {
-			t.token = token
+			t.token, t.said = token, ""
 		}
 	}
 	return t.err
 }
 
-func (r *run) tokenHint() string {
-	if r.Token.Command == "" {
-		return ""
+func (r *run) tokenHint(err error) string {
+	var field *kubeadm.FieldError
+	switch {
+	case errors.As(err, &field):
+		return field.Remedy
+	case r.Token.Command != "":
+		return "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)
+	case r.Token.File != "":
+		return "write a token into it (on a control-plane host `kubeadm token create` makes one); it is read again every " + seconds(r.tokens.retry)
 	}
-	return "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)
+	return ""
 }
 
 func (r *run) bearer(token string) string {

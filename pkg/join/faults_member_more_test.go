@@ -72,7 +72,7 @@ func TestDeadlineWhileTheTokensSourceIsSilentSaysSo(t *testing.T) {
 		s.token = func() (string, error) { <-forever; return "", nil }
 		s.after(2*time.Minute, func() { close(forever) })
 		r, err := start()
-		wanted{reason: JoinFailed}.check(t, r, err)
+		wanted{reason: TokenRejected}.check(t, r, err)
 		if !strings.Contains(r.Message, "the token's source had not answered") {
 			t.Errorf("message %q", r.Message)
 		}

@@ -16,7 +16,7 @@ const (
 	Usage             Reason = "Usage"             // flags, config file or token are malformed
 	HostUnfit         Reason = "HostUnfit"         // a person must mend this host
 	WrongCluster      Reason = "WrongCluster"      // CA pin or signature does not match
-	TokenRejected     Reason = "TokenRejected"     // the API server refuses the token
+	TokenRejected     Reason = "TokenRejected"     // the API server refuses the token, or its source has none
 	Unreachable       Reason = "Unreachable"       // no useful answer by the deadline
 	JoinFailed        Reason = "JoinFailed"        // the server answered, the join never held
 	KeepsBeingDeleted Reason = "KeepsBeingDeleted" // the cluster deletes this Node again and again

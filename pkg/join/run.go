@@ -84,6 +84,10 @@ func newRun(p *plan, w world, id host.Identity, name string, redact func(string)
 	r.facts.Name.Value.Name = name
 	r.naming.is.name = name
 	r.memory.Exits = -1
+	r.tokens.retry = judge.ProbeSilent
+	if p.Token.Command != "" {
+		r.tokens.retry = tokenEvery
+	}
 	r.eyes.answers = make(chan answer)
 	r.pauses, r.restarts = p.backOff(), p.backOff()
 	return r

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/child"
@@ -43,9 +44,9 @@ var errNoToken = &Error{
 }
 
 // read returns the token as its source has it now. An error of reason Usage
-// says that the source itself is bad, any other that reading it failed this
-// time. Once a good token was read, a bad one is an error of this time only: a
-// file may be caught half-written.
+// says that the source itself is bad, any other that it has no good token this
+// time: a file may come later or be caught half-written, and a parameter that a
+// control plane fills holds something else until then.
 func (t *tokenReader) read(ctx context.Context) (string, error) {
 	source := t.plan.Token
 	var raw []byte
@@ -83,17 +84,26 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 		err = emptyFile(source.File)
 	default:
 		if err = kubeadm.ValidateToken(token); err != nil {
-			err = fmt.Errorf("%s: %w", flag, err)
+			err = fmt.Errorf("%s: %w%s", flag, err, placeholder(token))
 		}
 	}
-	if err != nil {
-		if t.last == "" {
-			return "", usage(err)
-		}
-		return "", err
+	switch {
+	case err == nil:
+		t.last = token
+		return token, nil
+	case t.last == "" && (source.File == "-" || errors.Is(err, syscall.EISDIR)):
+		return "", usage(err)
 	}
-	t.last = token
-	return token, nil
+	return "", err
+}
+
+// placeholder tells what was given in place of a token, where it is shorter than
+// a token's secret (16 characters): "null", "None", "placeholder".
+func placeholder(given string) string {
+	if len(given) < 16 && !strings.Contains(given, ".") {
+		return fmt.Sprintf(": %q", given)
+	}
+	return ""
 }
 
 // emptyFile is how nodejoin.service looks on a machine that was given no token:

@@ -110,7 +110,7 @@ func TestTokenCommandThatNeverWorksEndsWithARemedy(t *testing.T) {
 	simulate(t, func(c *Config) { c.Token, c.Timeout = Token{Command: "false"}, 2*time.Minute }, func(s *sim, start func() (Report, error)) {
 		s.token = func() (string, error) { return "", errors.New("--token-command: exit status 1: no such parameter") }
 		r, err := start()
-		wanted{reason: JoinFailed}.check(t, r, err)
+		wanted{reason: TokenRejected}.check(t, r, err)
 		if !strings.Contains(r.Message, "no such parameter") || !strings.Contains(r.Hint, "run that command by hand") {
 			t.Errorf("message %q, hint %q", r.Message, r.Hint)
 		}

@@ -108,7 +108,7 @@ func mkdir(dir string, mode os.FileMode, uid int) error {
 }
 
 // What a token command prints may be an error page, or a token with words around it: none of it is repeated.
-func TestTokenCommandThatPrintsJunkIsRefusedUnheard(t *testing.T) {
+func TestTokenCommandThatPrintsJunkIsWaitedForUnheard(t *testing.T) {
 	s := tellLive(t, ready())
 	s.source(s.node, "/root/secret", s.token+"\n", 0o600)
 	for name, command := range map[string]string{
@@ -120,7 +120,7 @@ func TestTokenCommandThatPrintsJunkIsRefusedUnheard(t *testing.T) {
 		"no text at all":  "head -c 4096 /dev/urandom",
 	} {
 		t.Log(name)
-		e := s.join(s.argsWithout("--token-command", command)...).is(2, "Usage").counts(0, 0, 0, 0).says("--token-command").within(15 * time.Second)
+		e := s.join(s.argsWithout("--token-command", command, "--timeout", "3s", "--hold", "1s")...).is(5, "TokenRejected").counts(0, 0, 0, 0).says("--token-command")
 		if strings.Contains(e.stderr+e.report.Message, s.token[:20]) {
 			t.Errorf("%s: most of the token is repeated", name)
 		}
@@ -128,7 +128,33 @@ func TestTokenCommandThatPrintsJunkIsRefusedUnheard(t *testing.T) {
 
 	t.Log("a failure that tells the token")
 	s.join(s.argsWithout("--token-command", `echo "denied for $(cat /root/secret)" >&2; exit 4`, "--timeout", "5s", "--hold", "1s")...).
-		is(7, "JoinFailed").counts(0, 0, 0, 0).says("denied for", "exit status 4")
+		is(5, "TokenRejected").counts(0, 0, 0, 0).says("denied for", "exit status 4")
+}
+
+// A parameter that the control plane fills holds a word until then, and a file may come with cloud-init's last step.
+func TestTokenThatComesLateIsWaitedFor(t *testing.T) {
+	s := tellLive(t, ready())
+	for name, late := range map[string][]string{
+		"file":    {"--token-file", "/root/late"},
+		"command": {"--token-command", "cat /root/late 2>/dev/null || echo placeholder"},
+	} {
+		node := s.node
+		if name == "command" {
+			node = s.newNode("w2", testbed.NodeOptions{})
+		}
+		p := s.start(node, s.argsWithout(append(late, "--hold", "5s")...)...)
+		word := "no such file"
+		if name == "command" {
+			word = `"placeholder"`
+		}
+		s.must(p.Stderr.WaitFor(s.ctx, word))
+		if name == "file" {
+			s.must(node.WriteFile("/root/late", "", 0o600))
+			s.must(p.Stderr.WaitFor(s.ctx, "is empty"))
+		}
+		s.source(node, "/root/late", s.token+"\n", 0o600)
+		p.end().is(0, "Joined").counts(1, 0, 0, 0)
+	}
 }
 
 func TestTokenCommandThatPrintsJunkLaterIsTriedAgain(t *testing.T) {

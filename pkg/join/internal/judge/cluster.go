@@ -56,8 +56,10 @@ func (v *view) unproven() (Action, bool) {
 	case c.NoToken != nil && c.Usage:
 		a, _ := end(Usage, "", c.Hint, c.NoToken)
 		return a, true
+	case c.NoToken != nil && v.p.TokenFixed: // a unit's credential is new with the unit's next start
+		return end(TokenRejected, "there is no token", c.Hint, c.NoToken)
 	case c.NoToken != nil:
-		return v.wait("", JoinFailed, "the token could not be read yet", c.Hint, c.NoToken), true
+		return v.wait("", TokenRejected, "the token's source has none yet", c.Hint, c.NoToken), true
 	}
 	switch c.Verdict {
 	case Proven:
