@@ -27,6 +27,7 @@ type teller struct {
 	said     string             // the last of them, as it was told
 
 	lastErr    error     // of the last attempt that failed
+	lastHint   string    // what a person can do about it; "" if its cause is not known
 	attempt    *Attempt  // the open one, or nil
 	phaseStart time.Time // of what clock has not counted yet
 }

@@ -118,6 +118,11 @@ func (r *run) deadline(last error) *Error {
 	}
 	switch {
 	case e.Err != nil:
+	case e.Reason == JoinFailed && e.Hint == "" && r.tell.lastHint != "": // a known cause says more than a last word
+		e.Err, e.Hint = r.tell.lastErr, r.tell.lastHint
+		if r.tell.attempt != nil {
+			e.Message += "; the attempt before it failed"
+		}
 	case last != nil && last != errDeadline: //nolint:errorlint // bare: it says no more than the message
 		e.Err = last
 	default:

@@ -133,3 +133,25 @@ func TestOneAttemptIsBoundedOnce(t *testing.T) {
 		}
 	})
 }
+
+// What is known to be wrong reaches the report with its remedy, also where the deadline falls into the next attempt.
+func TestHintOfTheKnownCauseReachesTheReport(t *testing.T) {
+	failed := &kubeadm.Failure{Command: "kubeadm join", ExitCode: 1, Checks: []kubeadm.Check{{Name: "CRI", Message: "runtime not up"}}}
+	for name, then := range map[string]func(ctx context.Context) error{
+		"between attempts": func(context.Context) error { return failed },
+		"in an attempt": func(ctx context.Context) error {
+			<-ctx.Done()
+			return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: context.Cause(ctx), Tail: []string{"[preflight] Running pre-flight checks"}}
+		},
+	} {
+		simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+			join := then
+			s.join = func(context.Context) error { s.join = join; return failed }
+			r, err := start()
+			wanted{reason: JoinFailed, joins: -1}.check(t, r, err)
+			if !strings.Contains(r.Message, "runtime not up") || !strings.Contains(r.Hint, "start the container runtime") {
+				t.Errorf("%s: message %q, hint %q", name, r.Message, r.Hint)
+			}
+		})
+	}
+}

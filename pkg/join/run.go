@@ -307,6 +307,10 @@ func (r *run) backOff(ctx context.Context, failure judge.Action) {
 	}
 	r.tell.end(err)
 	r.tell.failed(err)
+	var kubeadmErr *kubeadm.Failure
+	if r.tell.lastHint = failure.Hint; r.tell.lastHint == "" && errors.As(err, &kubeadmErr) {
+		r.tell.lastHint = kubeadmErr.Hint()
+	}
 	r.tell.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
 	r.tokens.fetched = time.Time{} // it is read for every attempt
 	pause := r.pauses.NextBackOff()
@@ -314,8 +318,8 @@ func (r *run) backOff(ctx context.Context, failure judge.Action) {
 	r.memory = r.memory.Failed(now, now.Add(pause))
 	r.tell.enter(Backoff)
 	r.tell.limit(now.Add(pause))
-	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Hint: failure.Hint, Err: err}
-	r.tell.say(Warning, fmt.Sprintf("that failed: %v", err), fmt.Sprintf("trying again in %s", pause.Round(100*time.Millisecond)))
+	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the last attempt failed", Hint: r.tell.lastHint, Err: err}
+	r.tell.say(Warning, fmt.Sprintf("that failed: %v", err), strings.TrimPrefix(r.tell.lastHint+fmt.Sprintf("; trying again in %s", pause.Round(100*time.Millisecond)), "; "))
 }
 
 // failure adds kubeadm's own to what was seen, for it may explain it.
