@@ -164,7 +164,7 @@ func TestTokenCommandThatPrintsJunkLaterIsTriedAgain(t *testing.T) {
 	p := s.start(s.node, s.argsWithout("--token-command", "cat /root/secret", "--hold", "5s")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "does not take our token"))
 	s.must(s.node.WriteFile("/root/secret", "upgrading, please wait\n", 0o600))
-	s.must(p.Stderr.WaitFor(s.ctx, "trying again in 10 s"))
+	s.must(p.Stderr.WaitFor(s.ctx, "trying again every 10 s"))
 	s.source(s.node, "/root/secret", good+"\n", 0o600)
 	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
 	if p.Stderr.Contains("upgrading, please wait") {
