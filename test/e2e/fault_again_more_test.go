@@ -48,7 +48,7 @@ func TestCopyOfADiskIsNotBootstrappedAsTheMachineThatItCameFrom(t *testing.T) {
 	s.fault(4)
 	const machineID, firmware = "/etc/machine-id", "/sys/class/dmi/id/product_uuid"
 	m := s.memberOn(s.node)
-	s.outdate(s.node, false)
+	s.must(s.cp.Outdate(s.node, false))
 	_, err := s.cp.WaitNode(s.ctx, "w1", testbed.Unknown)
 	s.must(err)
 	requests, err := s.cp.CSRs(s.ctx)

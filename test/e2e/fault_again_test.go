@@ -69,11 +69,11 @@ func TestKubeletWithoutUsableCredentialsBootstrapsAgainInPlaceAndItsPodsLive(t *
 	offWas := s.nodeNamed("w-off")
 
 	off.PowerOff()
-	s.outdated(off, false)
+	s.must(s.cp.Outdate(off, false))
 	s.must(off.Reboot())
-	s.outdate(s.node, false)
+	s.must(s.cp.Outdate(s.node, false))
 	s.must(s.node.StartUnit("kubelet")) // it crashes: there is no bootstrap-kubelet.conf
-	s.outdate(file, true)
+	s.must(s.cp.Outdate(file, true))
 	s.must(torn.StopUnit("kubelet"))
 	s.must(torn.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
 	s.must(lost.StopUnit("kubelet"))
@@ -121,7 +121,7 @@ func TestBootstrapAgainWaitsForAPersonsApprovalAndTakesANoForAnAnswer(t *testing
 	}
 	s.must(s.cp.SetCSRApproval(false))
 	for n := range members {
-		s.outdate(n, false)
+		s.must(s.cp.Outdate(n, false))
 		s.must(n.StartUnit("kubelet"))
 	}
 	for n := range members {

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
@@ -62,29 +61,10 @@ func TestResetWithARuntimeEndsThePod(t *testing.T) {
 	s.member(p.end().is(0, "Joined").counts(1, 1, 0, 0).says("kubeadm reset"))
 }
 
-// runPod runs a pod on a Node and returns when it does. It shares the machine's PIDs, so that its processes are seen.
+// runPod runs a pod on a Node and returns when it does.
 func (s *story) runPod(node string) {
 	s.Helper()
-	yes, no, pods := true, false, s.cp.Client().CoreV1().Pods("default")
-	s.must(s.cp.WaitServiceAccount(s.ctx, "default"))
-	_, err := pods.Create(s.ctx, &core.Pod{
-		ObjectMeta: meta.ObjectMeta{Name: "precious-" + node},
-		Spec: core.PodSpec{
-			NodeName: node, HostNetwork: true, HostPID: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
-			Tolerations: []core.Toleration{{Operator: core.TolerationOpExists}},
-			// privileged, for the testbed's runc has no libseccomp
-			Containers: []core.Container{{Name: "precious", Image: testbed.PauseImage, ImagePullPolicy: core.PullNever, SecurityContext: &core.SecurityContext{Privileged: &yes}}},
-		},
-	}, meta.CreateOptions{})
-	s.must(err)
-	for {
-		pod, err := pods.Get(s.ctx, "precious-"+node, meta.GetOptions{})
-		s.must(err)
-		if pod.Status.Phase == core.PodRunning {
-			return
-		}
-		s.sleep(500 * time.Millisecond)
-	}
+	s.must(s.cp.RunPod(s.ctx, node))
 }
 
 // pids lists the processes of a program on the node.

@@ -11,8 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // PauseImage is what containerd makes pod sandboxes of, and what pods can be made of, after ImportPause. There is no registry
@@ -92,4 +95,39 @@ func tarOf(files map[string][]byte) ([]byte, error) {
 	}
 	err := w.Close()
 	return archive.Bytes(), err
+}
+
+// RunPod runs a pod of the pause image on a Node and returns when it does. It shares the machine's PIDs, so that its processes
+// are seen, and nothing but the end of its machine or of its object ends it.
+func (cp *ControlPlane) RunPod(ctx context.Context, node string) error {
+	if err := cp.runPod(ctx, "precious-"+node, node); err != nil {
+		return fmt.Errorf("running a pod on %s: %w", node, err)
+	}
+	return nil
+}
+
+func (cp *ControlPlane) runPod(ctx context.Context, name, node string) error {
+	yes, no, pods := true, false, cp.client.CoreV1().Pods("default")
+	if err := cp.WaitServiceAccount(ctx, "default"); err != nil {
+		return err
+	}
+	_, err := pods.Create(ctx, &core.Pod{
+		ObjectMeta: meta.ObjectMeta{Name: name},
+		Spec: core.PodSpec{
+			NodeName: node, HostNetwork: true, HostPID: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+			Tolerations: []core.Toleration{{Operator: core.TolerationOpExists}},
+			// privileged, for the testbed's runc has no libseccomp
+			Containers: []core.Container{{Name: "precious", Image: PauseImage, ImagePullPolicy: core.PullNever, SecurityContext: &core.SecurityContext{Privileged: &yes}}},
+		},
+	}, meta.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	return poll(ctx, 500*time.Millisecond, func() (bool, error) {
+		pod, err := pods.Get(ctx, name, meta.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		return pod.Status.Phase == core.PodRunning, fmt.Errorf("it is %s", pod.Status.Phase)
+	})
 }
