@@ -49,7 +49,7 @@ faults: ## Print how each fault ended in the last run of the stories, and refres
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
 
-bench: ## Measure nodejoin beside what it replaces, into test/bench/results and README: an hour and a half; ROW=live for one row (root)
+bench: ## Measure nodejoin beside what it replaces, into test/bench/results and README: two hours and a half; ROW=live for one row (root)
 	cd test && go run ./bench $(ROW)
 
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.

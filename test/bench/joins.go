@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -195,26 +194,30 @@ func (s *stage) bringsBack(ctx context.Context, who string, in <-chan news) (bac
 	return await(ctx, in, neverAfter, added)
 }
 
-// reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is a member. The
-// contenders of a round run side by side, for what they do is to wait for the old Node to be taken for dead.
+// reset: a Node that is Ready is to be reset and joined again; failed joins, and seconds until it is Ready. What the others do
+// is to wait for the old Node to be taken for dead: they run side by side, after nodejoin, which is alone.
 func (b *bench) reset() error {
-	for run := range max(b.runs/6, 1) {
-		err := sideBySide(b.with(ours, shellLoop, installer), func(who string) error {
-			return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
-				took, failed, never, err := s.resetReady(who)
-				if err != nil {
-					return err
-				}
-				b.add(sample{Row: "reset", Contender: who, What: "seconds", Run: run, Value: took, Never: never})
-				b.add(sample{Row: "reset", Contender: who, What: "failed joins", Run: run, Value: float64(failed)})
-				return nil
-			})
-		})
-		if err != nil {
+	for run := range max(b.runs/2, 1) {
+		if err := b.resets(ours, run); err != nil {
+			return fmt.Errorf("%s: %w", ours, err)
+		}
+		if err := sideBySide(b.with(shellLoop, installer), func(who string) error { return b.resets(who, run) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *bench) resets(who string, run int) error {
+	return b.onStage(testbed.ControlPlaneOptions{}, testbed.NodeOptions{CNI: true}, func(s *stage) error {
+		took, failed, never, err := s.resetReady(who)
+		if err != nil {
+			return err
+		}
+		b.add(sample{Row: "reset", Contender: who, What: "seconds", Run: run, Value: took, Never: never})
+		b.add(sample{Row: "reset", Contender: who, What: "failed joins", Run: run, Value: float64(failed)})
+		return nil
+	})
 }
 
 // sideBySide runs contenders at the same time, where waiting is most of what they do.
@@ -246,21 +249,11 @@ func (s *stage) resetReady(who string) (took float64, failed int, never bool, er
 	if _, err := s.cp.WaitNode(s.ctx, s.node.Hostname, testbed.Ready); err != nil {
 		return 0, 0, false, err
 	}
-	const dir = "--cri-socket " + testbed.CRISocket
-	args := s.command(who, token)
-	switch who {
-	case ours, before:
-		args = append(args, "--reset=always")
-	case shellLoop: // in the form that heeds kubeadm's exit status: the other sees the old Node and stops at once
-		args = []string{"sh", "-c", fmt.Sprintf("kubeadm reset -f %s; until %s; do kubeadm reset -f %s; sleep 4; done", dir, strings.Join(s.command(bare, token), " "), dir)}
-	case installer:
-		args = []string{"sh", "-c", fmt.Sprintf("kubeadm reset -f %s; exec %s", dir, strings.Join(args, " "))}
-	}
 	before := s.node.KubeadmCount("join")
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.ctx, 2*longest)
 	defer cancel()
-	p, err := s.node.Start(ctx, testbed.Command{Args: args})
+	p, err := s.node.Start(ctx, testbed.Command{Args: s.resetBy(who, token)})
 	if err != nil {
 		return 0, 0, false, err
 	}

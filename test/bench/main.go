@@ -69,6 +69,8 @@ var rows = []row{
 	{"live", (*bench).live},
 	{"deleted", (*bench).deleted},
 	{"returned", (*bench).returned},
+	{"struck", (*bench).struck},
+	{"expired", (*bench).expired},
 	{"reset", (*bench).reset},
 	{"member", (*bench).member},
 	{"waiting", (*bench).waiting},

@@ -19,10 +19,11 @@ func (b *bench) plots() ([]drawing, error) {
 		row, what, title string
 		contenders       []string
 	}{
-		{"late", "signed to Node", "Late control plane: seconds from the token's signature to the Node", []string{limit, ours, bare, shellLoop, installer}},
-		{"live", "start to Node", "Live control plane: seconds from start to the Node", []string{bare, ours}},
-		{"deleted", "deleted to registered", "Deleted by the cloud controller: seconds until registered again", []string{restart, ours, bare, shellLoop, installer}},
-		{"reset", "seconds", "Reset of a Node that was Ready: seconds until a member", []string{ours, shellLoop, installer}},
+		{"late", "signed to Node", "Late control plane: seconds from the token's signature to the Node", []string{limit, ours, before, bare, shellLoop, installer}},
+		{"live", "start to Node", "Live control plane: seconds from start to the Node", []string{bare, ours, before}},
+		{"deleted", "deleted to registered", "Deleted by the cloud controller: seconds until registered again", []string{restart, ours, before, bare, shellLoop, installer}},
+		{"reset", "seconds", "Reset of a Node that was Ready: seconds until a member", []string{ours, before, shellLoop, installer}},
+		{"expired", reportsAgain, "Certificate expired: seconds until the Node is reported for again", []string{ours, before, shellLoop}},
 	} {
 		d := drawing{p.row + ".svg", p.title}
 		ok, err := b.boxes(p.row, p.what, d, p.contenders)

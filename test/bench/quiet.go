@@ -116,7 +116,7 @@ func (s *stage) wait(w waiter) error {
 		case <-p.Done(): // it gave up
 			wait = false
 		case <-time.After(time.Second):
-			resident = max(resident, largest(node, p.PID, w.contender == ours))
+			resident = max(resident, largest(node, p.PID, isNodejoin(w.contender)))
 		}
 	}
 	waited := time.Since(began).Seconds()
@@ -128,7 +128,7 @@ func (s *stage) wait(w waiter) error {
 		s.say("%s had ended: %v", w.contender, err)
 	}
 	exit := p.Wait()
-	if least := map[bool]time.Duration{true: waitingTime, false: time.Minute}[w.contender == ours]; waited < least.Seconds() || resident == 0 {
+	if least := map[bool]time.Duration{true: waitingTime, false: time.Minute}[isNodejoin(w.contender)]; waited < least.Seconds() || resident == 0 {
 		return fmt.Errorf("it waited for %.1f s only:\n%s", waited, p.Stderr)
 	}
 	add := func(what string, value float64) {

@@ -20,13 +20,18 @@ omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 `
 
+const (
+	auditPolicyFile = "/etc/kubernetes/audit.yaml"
+	auditPrefix     = `{"kind":"Event"` // of a line of the audit log
+)
+
 // audited makes an API server write its audit log into its own; requests reads it.
 func audited() testbed.ControlPlaneOptions {
-	return testbed.ControlPlaneOptions{APIServerArgs: []string{"--audit-log-path=-", "--audit-policy-file=/etc/kubernetes/audit.yaml"}}
+	return testbed.ControlPlaneOptions{APIServerArgs: []string{"--audit-log-path=-", "--audit-policy-file=" + auditPolicyFile}}
 }
 
 func (s *stage) audit() error {
-	return s.cp.WriteFile("/etc/kubernetes/audit.yaml", auditPolicy, 0o644)
+	return s.cp.WriteFile(auditPolicyFile, auditPolicy, 0o644)
 }
 
 // request is one line of the audit log.
@@ -47,7 +52,7 @@ func (r request) by(program string) bool { return strings.HasPrefix(r.Agent, pro
 func (s *stage) requests() []request {
 	var all []request
 	for line := range strings.Lines(s.cp.Log(testbed.APIServer)) {
-		if !strings.HasPrefix(line, `{"kind":"Event"`) {
+		if !strings.HasPrefix(line, auditPrefix) {
 			continue
 		}
 		var r request
@@ -100,10 +105,10 @@ func (s *stage) traffic(c crowd, at moments, add func(string, float64)) error {
 			own++
 		}
 	}
-	if len(after) == 0 || c.contender == ours && (own == 0 || first.IsZero()) {
+	if len(after) == 0 || isNodejoin(c.contender) && (own == 0 || first.IsZero()) {
 		return errors.New("the audit log lacks what the nodes have asked for")
 	}
-	if c.contender == ours {
+	if isNodejoin(c.contender) {
 		add("nodejoin's requests a node", float64(own)/n)
 		wait := at.signed.Sub(first).Seconds()
 		add("s from the first answer to the signature", wait)

@@ -70,6 +70,9 @@ func (b *bench) storm() error {
 	}
 	for run := range starts {
 		round := []crowd{{idle, 0, run, false}, {idle, most, run, false}, {ours, most, run, false}}
+		if b.before != "" {
+			round = append(round, crowd{before, most, run, false})
+		}
 		first := run % len(round) // what goes before may leave something behind
 		all = slices.Concat(all, round[first:], round[:first])
 	}
