@@ -110,3 +110,13 @@ func TestBuildBeforeHasAColumnAndTargetsOnlyWhereItWasMeasured(t *testing.T) {
 	add("struck", before, deletedAgain, 2)
 	has("| 1 of 100 | 2 of 100 |  |  |  |  | 0.3 x the build before | **missed**: 0.50 x |")
 }
+
+func TestShareIsToldAsOneAndNotAsAMedian(t *testing.T) {
+	b := &bench{}
+	for run, v := range []float64{100, 100, 100, 0} {
+		b.Samples = append(b.Samples, sample{Row: "returned", Contender: ours, What: "not Ready: % as before", Run: run, Value: v})
+	}
+	if text := b.table(); !strings.Contains(text, "| 75 (4) |  |  |  |  | 100 at least | **missed**: 25 % short |") {
+		t.Errorf("three of four are not told:\n%s", text)
+	}
+}

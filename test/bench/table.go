@@ -98,6 +98,20 @@ func (b *bench) sum(row, who, what string) (sum float64) {
 	return sum
 }
 
+func (b *bench) mean(row, who, what string) float64 {
+	values, _ := b.of(row, who, what)
+	return b.sum(row, who, what) / float64(len(values))
+}
+
+// share is a series of which each value is all or nothing, as "mean (runs)".
+func (b *bench) share(row, who, what string) string {
+	values, _ := b.of(row, who, what)
+	if len(values) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s (%d)", number(b.mean(row, who, what)), len(values))
+}
+
 func (b *bench) least(row, who, what string) float64 {
 	values, _ := b.of(row, who, what)
 	return quantile(values, 0)
