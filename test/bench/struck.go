@@ -12,6 +12,7 @@ import (
 
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
@@ -72,6 +73,9 @@ func (b *bench) struck() error {
 		if _, err := s.cp.Cloud(b.ctx); err != nil { // not before all are Ready, so it spares them
 			return err
 		}
+		if err := s.bait(); err != nil {
+			return err
+		}
 		if err := s.sleep(takenUp); err != nil {
 			return err
 		}
@@ -97,6 +101,17 @@ func (s *stage) hold(t target, token string) error {
 	}
 	_, err := s.cp.WaitNode(s.ctx, t.node.Hostname, testbed.Ready)
 	return err
+}
+
+// bait sees that the controller strikes at all: else there would be nothing to be spared from.
+func (s *stage) bait() error {
+	ctx, cancel := context.WithTimeout(s.ctx, 4*controllerLooks)
+	defer cancel()
+	node := &core.Node{ObjectMeta: meta.ObjectMeta{Name: "bait"}}
+	if _, err := s.cp.Client().CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err != nil {
+		return err
+	}
+	return s.cp.WaitNoNode(ctx, node.Name)
 }
 
 func (s *stage) strike(t target) error {
