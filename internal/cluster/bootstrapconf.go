@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,22 @@ func BootstrapConf(server string, ca []byte, token string) ([]byte, error) {
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	config.CurrentContext = name
 	return clientcmd.Write(*config)
+}
+
+// KubeletConfs are the kubeconfigs that a kubelet writes for itself as soon as it
+// bootstraps, before it has the certificate that they name
+// (pkg/kubelet/certificate/bootstrap, writeKubeconfigFromBootstrapping): as
+// client-go renders one today, and as it did up to 1.33.
+func KubeletConfs(server string, ca []byte) ([][]byte, error) {
+	const cluster, user, context = "default-cluster", "default-auth", "default-context"
+	const certificate = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	config := clientcmdapi.NewConfig()
+	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: ca}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificate: certificate, ClientKey: certificate}
+	config.Contexts[context] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: user, Namespace: "default"}
+	config.CurrentContext = context
+	today, err := clientcmd.Write(*config)
+	return [][]byte{today, bytes.Replace(today, []byte("\nusers:"), []byte("\npreferences: {}\nusers:"), 1)}, err
 }
 
 // ApprovesRequests reports whether the cluster approves by itself what whoever

@@ -55,6 +55,7 @@ type Probe struct {
 
 	Server string // URL that kubeadm will use: cluster-info's, not Endpoint
 	CA     []byte // PEM, trusted: proven by pin, signature or file. Empty until then
+	Bundle []byte // as kubeadm writes it to the disk: CA, with whatever else stands beside it
 	Node   Sighting
 	Old    bool // Node is what was said some seconds ago, at Node.At
 	// Pinned: the CA matches a pin and the connection's certificate chains to
@@ -196,7 +197,7 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 	if err != nil {
 		return Probe{Verdict: NotServed, Err: fmt.Errorf("reading cluster-info: %w", err)}
 	}
-	p := Probe{Server: said.cluster.Server}
+	p := Probe{Server: said.cluster.Server, Bundle: said.cluster.CertificateAuthorityData}
 	p.Signers, p.Verdict, p.Err = signature(info.Data, id, secret)
 	if len(d.source.Pins) > 0 {
 		if said.ca == nil {

@@ -27,6 +27,7 @@ func (d *Discoverer) probeFile(ctx context.Context, bearer string) Probe {
 	if p.CA, err = dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority); err != nil {
 		return Probe{Err: fmt.Errorf("reading the discovery file %q: certificate-authority: %w", d.source.File, err)}
 	}
+	p.Bundle = p.CA
 	if bearer == "" {
 		bearer = user.Token
 	}

@@ -57,7 +57,7 @@ func parse(t *testing.T, text string) *Config {
 }
 
 func TestOptionsOfAFile(t *testing.T) {
-	want := Options{Endpoint: "api.example.com:6443", Token: token, CACertHashes: []string{pin}, NodeName: "node-a", CRISocket: "unix:///run/x.sock",
+	want := Options{CACertPath: "/etc/kubernetes/pki/ca.crt", Endpoint: "api.example.com:6443", Token: token, CACertHashes: []string{pin}, NodeName: "node-a", CRISocket: "unix:///run/x.sock",
 		IgnorePreflightErrors: []string{"Swap"}, SkipPhases: []string{"preflight"}, Patches: "/p"}
 	if got := parse(t, whole).Options(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

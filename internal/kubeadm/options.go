@@ -30,6 +30,7 @@ type Options struct {
 	IgnorePreflightErrors    []string
 	SkipPhases               []string
 	Patches                  string        // a directory
+	CACertPath               string        // of a Config alone: where kubeadm puts the cluster's CA; "" means its default
 	ProviderID               string        // what the kubelet calls its instance, "aws:///ZONE/INSTANCE"; "" leaves that to the cloud controller
 	KubeletExtraArgs         []string      // KEY=VALUE
 	NodeLabels               []string      // KEY=VALUE

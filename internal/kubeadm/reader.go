@@ -21,6 +21,7 @@ func (r *reader) options() Options {
 		IgnorePreflightErrors:    r.texts("nodeRegistration", "ignorePreflightErrors"),
 		SkipPhases:               r.texts("skipPhases"),
 		Patches:                  r.text("patches", "directory"),
+		CACertPath:               r.text("caCertPath"),
 	}
 	if o.TLSBootstrapToken == o.Token {
 		o.TLSBootstrapToken = ""
