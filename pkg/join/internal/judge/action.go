@@ -13,6 +13,7 @@ const (
 	RestartKubelet             // a kubelet registers once in its life
 	StopKubelet                // so that what is found out before a reset stays so
 	StartKubelet               // for the reset that it was stopped for is not due any more
+	Tidy                       // what a join that never got to a certificate has left
 	Reset                      // kubeadm reset
 	Join                       // kubeadm join
 	BackOff                    // the attempt has failed

@@ -131,7 +131,7 @@ func (s *space) judgeAgain(c *census, w *rower, along []axis, index []int, at *p
 
 // harshness of an action, from doing nothing to what cannot be undone.
 func harshness(a Action) int {
-	return slices.Index([]Kind{PutBack, StartKubelet, RestartKubelet, Bootstrap, StopKubelet, Join, Reset}, a.Kind) + 1
+	return slices.Index([]Kind{PutBack, StartKubelet, RestartKubelet, Bootstrap, StopKubelet, Tidy, Join, Reset}, a.Kind) + 1
 }
 
 // TestEveryRow judges every combination of what the judge distinguishes.

@@ -140,6 +140,7 @@ type Disk struct {
 	CA           []string // public-key pins of pki/ca.crt; empty: it is not there, or no certificate
 	CAFile       string   // pki/ca.crt, if it is there and hinders kubeadm join
 	Configured   bool     // a kubelet's configuration is here, as kubeadm writes it
+	Written      []string // those of all these that a join which never got to a certificate has written here, by its journal
 	Losses       []string // this machine's own files that kubeadm reset would delete
 }
 

@@ -75,8 +75,8 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 	if n == resetRow {
 		bare[byStopped], bare[byMachine] = each(byStopped), each(byMachine) // credentials that went meanwhile were in its memory
 		ground[byKubelet] = kubeletsInTheWay
-		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "configured", "the cluster's own CA", "another CA", "a bootstrap file"), same(byDisk, "admin.conf", "leftovers and admin.conf"),
-			each(byDisk, "leftovers and losses"))
+		ground[byDisk] = join(same(byDisk, "clean", "leftovers", "configured", "an unfinished join", "an unfinished join, configured", "an unfinished join beside somebody's CA", "the cluster's own CA", "another CA",
+			"another CA of an unfinished join", "a bootstrap file"), same(byDisk, "admin.conf", "leftovers and admin.conf", "an unfinished join, admin.conf"), same(byDisk, "leftovers and losses", "an unfinished join, losses"))
 	}
 	ground[bySight] = join(each(bySight, "404"), same(bySight, "401"), each(bySight, "the image's"), each(bySight, "the image's, alive"),
 		same(bySight, "the image's, dead", "of one kernel with ours"))
@@ -128,7 +128,7 @@ var farSpaces = func() (found []*space) {
 			byFailed: each(byFailed), byFresh: agesOf(Token, Programs), byDisk: led(byDisk, "clean")}),
 		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
 			byFresh: agesOf(Certificate)})[1:2],
-		far("lost credentials", "the kubelet may bootstrap again", lostCredentialsRow, map[axis][][]int{byDisk: each(byDisk, "configured"), byKubelet: each(byKubelet), byRequest: told, byTaken: each(byTaken),
+		far("lost credentials", "the kubelet may bootstrap again", lostCredentialsRow, map[axis][][]int{byDisk: same(byDisk, "configured", "an unfinished join, configured"), byKubelet: each(byKubelet), byRequest: told, byTaken: each(byTaken),
 			byMachine: alone, byReturn: join([][]int{but(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")}, each(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")), byCluster: provens, byFresh: coarse(append(here, Token, Certificate)...)})[1:2],
 		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
 			byCluster: provens, bySight: tokenSights, byFresh: coarse(append(here, Token, Certificate, TokensNode)...),

@@ -317,6 +317,8 @@ func (m Memory) takeRequest(r Request, at time.Time) Memory {
 func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 	m.Acts++
 	switch a.Kind {
+	case Tidy:
+		return m
 	case PutBack:
 		m.PutBackUID, m.PutBackAt = m.Deleted[0], now
 		return m // the kubelet is as it was

@@ -21,6 +21,7 @@ func TestNoActOnAnyMixtureOfOldFacts(t *testing.T) {
 		"a reset, cloned":  {bySight: "the image's, alive", byStopped: "2 s for a clone", byLease: "renewed"},
 		"a reset, torn":    {byCreds: "unusable", byDisk: "leftovers"},
 		"a reset, asked":   {byReset: "always, due", bySight: "ours"},
+		"tidying":          {byCreds: "not there", byDisk: "an unfinished join"},
 		"a join":           {byCreds: "not there"},
 	} {
 		at := usual()

@@ -1,5 +1,7 @@
 package judge
 
+import "slices"
+
 // What holds for every row, whatever is known, old or not known in it. None of
 // it is computed with the judge's own functions, but for what fails and what is
 // ours.
@@ -20,6 +22,7 @@ var properties = []property{
 	{"no reset of what is not kubeadm's", sparesLosses},
 	{"no reset while our certificate request lives", sparesRequest},
 	{"no reset of a clone without a sign of life of the other", clonedForSure},
+	{"only what a join of this machine's has written is tidied away", tidiesItsOwn},
 	{"a healthy member is not touched", sparesMember},
 	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
 	{"what its owner wants gone is not brought back", obeysOwner},
@@ -96,7 +99,7 @@ func coherent(_ *row, a Action) bool {
 		return a.Ask == 0 && a.Reason != "" && (a.Message != "" || a.Err != nil) && (a.Because != 0) == (a.Reason == Held)
 	case Reset, StopKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground != None
-	case RestartKubelet, Join, PutBack, Bootstrap:
+	case RestartKubelet, Join, PutBack, Bootstrap, Tidy:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != "" && a.Ground == None
 	case StartKubelet:
 		return a.Ask == 0 && a.Until.IsZero() && a.Message != ""
@@ -122,6 +125,8 @@ func restsOnFreshFacts(r *row, a Action) bool {
 		needed = here | Token | Certificate
 	case a.Kind == Join, a.Ground == Asked:
 		needed = here | Token
+	case a.Kind == Tidy:
+		needed = here | Token | Certificate
 	case a.Kind != Reset && a.Kind != StopKubelet:
 		return true
 	case a.Ground == NoCredentials:
@@ -153,7 +158,7 @@ func undisturbed(r *row, a Action) bool {
 
 func sparesRunningKubelet(r *row, a Action) bool {
 	switch {
-	case a.Kind != Reset || a.Ground == Asked && r.forcedReset():
+	case a.Kind != Reset && a.Kind != Tidy || a.Ground == Asked && r.forcedReset():
 		return true
 	case a.Ground > NoCredentials && r.m.StoppedAt.IsZero():
 		return false
@@ -177,17 +182,39 @@ func stopsForAGround(r *row, a Action) bool {
 }
 
 func obeysUser(r *row, a Action) bool {
-	return a.Kind != Reset && a.Kind != StopKubelet || r.p.Reset != ResetNever && (a.Ground != Asked || r.forcedReset())
+	return a.Kind != Reset && a.Kind != StopKubelet || a.Ground == NoCredentials && r.written() || r.p.Reset != ResetNever && (a.Ground != Asked || r.forcedReset())
 }
 
 func sparesLosses(r *row, a Action) bool {
-	return a.Kind != Reset && a.Kind != StopKubelet || r.p.Reset == ResetAlways || len(r.f.Disk.Value.Losses) == 0 && !r.f.Disk.Value.AdminConf
+	return a.Kind != Reset && a.Kind != StopKubelet || a.Kind == StopKubelet && a.Ground == NoCredentials && r.written() || r.p.Reset == ResetAlways || len(r.f.Disk.Value.Losses) == 0 && !r.f.Disk.Value.AdminConf
+}
+
+// written: an unfinished join of this machine's has, all that hinders another.
+func (r *row) written() bool {
+	d := r.f.Disk.Value
+	foreign := func(path string) bool { return !slices.Contains(d.Written, path) }
+	others := d.CAFile != "" && foreign(d.CAFile) && !slices.Equal(d.CA, r.f.Cluster.Value.CA)
+	return !others && !d.AdminConf && !slices.ContainsFunc(d.Leftovers, foreign) && !r.forcedReset()
+}
+
+// tidiesItsOwn: credentials would mean that the join was finished. To take away
+// what only that join needed loses nothing, so a reset, which may, does not come
+// instead.
+func tidiesItsOwn(r *row, a Action) bool {
+	state := r.f.Credentials.Value.State
+	switch {
+	case a.Kind == Tidy:
+		return r.written() && len(r.f.Disk.Value.Written) > 0 && (state == NotThere || state == Unusable) && r.f.Disk.Known()
+	case a.Kind == Reset && a.Ground == NoCredentials:
+		return !r.written()
+	}
+	return true
 }
 
 // sparesRequest: its key is on the disk, or in the memory of a kubelet that runs
 // or is about to.
 func sparesRequest(r *row, a Action) bool {
-	if a.Kind != Reset && a.Kind != StopKubelet || a.Ground != NoCredentials {
+	if a.Kind != Tidy && (a.Kind != Reset && a.Kind != StopKubelet || a.Ground != NoCredentials) {
 		return true
 	}
 	q, k := r.f.Request.Value, r.f.Kubelet.Value
@@ -208,7 +235,7 @@ func sparesMember(r *row, a Action) bool {
 		return true
 	}
 	switch a.Kind {
-	case Reset, StopKubelet, Join:
+	case Reset, StopKubelet, Join, Tidy:
 		return false
 	case PutBack, Bootstrap:
 		return false

@@ -63,11 +63,15 @@ func (v *view) reset() (Action, bool) {
 	default:
 		return pass()
 	}
-	needed := v.restsOn(ground)
+	needed, tidies, act := v.restsOn(ground), ground == NoCredentials && v.tidies(), "a reset"
+	if tidies {
+		act = "tidying"
+	}
 	switch {
 	case ground == NoCredentials && v.m.StoppedFor > NoCredentials && v.f.Machine.Value.Pods > 0: // it had them in its memory
 		return end(Refusal, fmt.Sprintf("the kubelet's credentials in %s went while it was stopped, and %d pods live here", v.f.Credentials.Value.Path, v.f.Machine.Value.Pods),
 			"restore them, or drain this machine and run nodejoin with --reset=always", v.f.Credentials.Value.Problem)
+	case tidies: // it loses nothing, and is no reset
 	case v.p.Reset == ResetNever:
 		return end(Refusal, "a reset is needed and --reset=never forbids it: "+v.why(ground), "run `kubeadm reset` by hand, or nodejoin without --reset=never", nil)
 	case len(disk.Losses) > 0 && v.p.Reset != ResetAlways:
@@ -89,12 +93,15 @@ func (v *view) reset() (Action, bool) {
 		return v.wait("", JoinFailed, fmt.Sprintf("%s, and the kubelet that runs (process %d) is not the service's", why, k.PID),
 			"to stop the service would not stop it: see who has started it", nil).asking(v, Unit|Kubeconfig, ProbeSilent), true
 	case ground > NoCredentials && ground != Asked && v.m.StoppedAt.IsZero(), ground == NoCredentials && k.Running && !v.m.fails(k, v.now):
-		return Action{Kind: StopKubelet, Ground: ground, Because: needed, Message: "before a reset, so that nothing changes meanwhile: " + why}, true
+		return Action{Kind: StopKubelet, Ground: ground, Because: needed, Message: "before " + act + ", so that nothing changes meanwhile: " + why}, true
 	case ground == Clone && !v.otherLives():
 		return v.otherMayBeDead(), true
 	}
-	if !mayReset(v.p, v.m, v.f, v.now, ground) {
-		return v.wait("", JoinFailed, "a reset must wait: "+why, "nothing is reset while what speaks for it is not certain", nil).
+	switch {
+	case tidies && mayTidy(v.p, v.m, v.f, v.now):
+		return Action{Kind: Tidy, Because: needed, Message: why}, true
+	case tidies || !mayReset(v.p, v.m, v.f, v.now, ground):
+		return v.wait("", JoinFailed, act+" must wait: "+why, "nothing is done while what speaks for it is not certain", nil).
 			asking(v, needed, ProbeSilent), true
 	}
 	if k.Running && v.p.Reset != ResetAlways {

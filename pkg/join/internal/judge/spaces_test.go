@@ -202,8 +202,10 @@ var (
 	// whether a kubelet could be given a token is all that some rows ask of a proven cluster
 	bearers = apart([][]int{append(slices.Concat(provens...), valuesOf(byCluster, []string{"just started, 403"})...)},
 		valuesOf(byCluster, []string{"our Node, dead, by credentials without a token"})...)
-	disks = join(same(byDisk, "clean", "admin.conf"), same(byDisk, "leftovers", "leftovers and admin.conf", "leftovers and losses"), each(byDisk, "the cluster's own CA", "another CA", "a bootstrap file"), each(byDisk, "configured"))
-	told  = join(each(byRequest, "not known", "none", "none, and they are approved", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
+	unfinished = []string{"an unfinished join", "an unfinished join, losses", "an unfinished join, admin.conf", "an unfinished join beside somebody's CA"}
+	disks      = join(same(byDisk, "clean", "admin.conf"), same(byDisk, append(unfinished, "leftovers", "leftovers and admin.conf", "leftovers and losses")...),
+		each(byDisk, "the cluster's own CA", "a bootstrap file"), same(byDisk, "another CA", "another CA of an unfinished join"), same(byDisk, "configured", "an unfinished join, configured"))
+	told = join(each(byRequest, "not known", "none", "none, and they are approved", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
 		same(byRequest, "denied, told", "issued 16 s ago", "issued for an earlier key"))
 )
 
@@ -232,7 +234,7 @@ var firstSpaces = []*space{
 		bySight: join(each(bySight, "not heard", "silence"), [][]int{but(bySight, "not heard", "silence")}), byCluster: each(byCluster), byNext: each(byNext), byFresh: agesOf(OwnNode, Token)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && !r.unseen() }},
 	{"credentials of another CA that the cluster has given up", "the kubelet may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
-		bySight: each(bySight, "silence"), byCluster: bearers, bySecond: each(bySecond), byDisk: join(each(byDisk, "configured"), [][]int{but(byDisk, "configured", "not known", "control plane")}),
+		bySight: each(bySight, "silence"), byCluster: bearers, bySecond: each(bySecond), byDisk: join(same(byDisk, "configured", "an unfinished join, configured"), [][]int{but(byDisk, "configured", "an unfinished join, configured", "not known", "control plane")}),
 		byKubelet: named, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && r.unseen() }},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
@@ -300,7 +302,7 @@ var nodeSpaces = []*space{
 	{"401 to the kubelet", "the token is tried meanwhile", map[axis][][]int{byCreds: each(byCreds, "loaded", "expired", "of another CA", "another cluster's"), bySight: each(bySight, "401"),
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, func(r *judged) bool { return condition(r) && !r.useless() }},
-	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: each(byDisk, "configured"),
+	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: same(byDisk, "configured", "an unfinished join, configured"),
 		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: bearers, byKubelet: named, byMachine: alone, byFailed: each(byFailed),
 		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
 }
