@@ -28,6 +28,9 @@ func (r *run) act(ctx context.Context, a judge.Action) error {
 		return nil
 	case judge.PutBack:
 		return r.putBack(ctx, a)
+	case judge.Tidy:
+		r.tidy(ctx, a)
+		return nil
 	}
 	return r.changeKubelet(ctx, a)
 }
@@ -79,6 +82,8 @@ func (r *run) plainly(a judge.Action) string {
 		return "put the Node back as it was, which disturbs no pod: " + a.Message
 	case judge.Join:
 		return a.Message
+	case judge.Tidy:
+		return fmt.Sprintf("take away what a join that never got to a certificate has left, which is nobody else's, and run kubeadm join as Node %q: %s", name, a.Message)
 	}
 	return fmt.Sprintf("run kubeadm reset and then kubeadm join as Node %q: %s; %s", name, a.Message, r.podsHere())
 }
@@ -129,6 +134,14 @@ func (r *run) changeKubelet(ctx context.Context, a judge.Action) error {
 		r.memory.RestartPause = r.restarts.NextBackOff()
 	}
 	return nil
+}
+
+func (r *run) tidy(ctx context.Context, a judge.Action) {
+	r.tell.say(Info, "taking away what a join that never got to a certificate has left: "+a.Message, "nothing else is touched, and no reset is needed")
+	err := r.w.Tidy()
+	if r.did(a, err != nil); err != nil {
+		r.backOff(ctx, judge.Action{Message: "tidying", Err: err})
+	}
 }
 
 func (r *run) did(a judge.Action, failed bool) {
@@ -227,6 +240,9 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm join was still at work"}
 	r.tell.limit(time.Now().Add(r.running.budget))
 	r.tell.say(Info, "running kubeadm join", "")
+	if err := r.w.WriteJournal(r.eyes.probe); err != nil {
+		r.tell.warn(fmt.Sprintf("what this join leaves if nodejoin is killed will be taken for other people's files by the next run: %v", err))
+	}
 	r.did(a, false)
 	r.facts.Join = judge.Joining{Running: true}
 	attempt, stop := context.WithTimeoutCause(ctx, r.running.budget, errAttempt)

@@ -71,6 +71,11 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	if is.State != judge.Loaded {
 		return
 	}
+	if !r.DryRun {
+		if err := r.w.RemoveJournal(); err != nil {
+			r.tell.warn(err.Error())
+		}
+	}
 	if !r.memory.BootstrapAt.IsZero() {
 		r.bootstrapEnded(false, true)
 	}

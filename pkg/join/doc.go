@@ -20,8 +20,9 @@
 // waited for, proves itself by the pinned CA or the token's signature, and is
 // shown the token. A certificate request of ours that is pending is waited for,
 // and so is a Node of our name that is stale or being deleted; another machine's
-// live one ends the run. `kubeadm reset` comes next if something is left that
-// hinders a join and the evidence allows it, and then `kubeadm join`, with its
+// live one ends the run. What a join that never got to a certificate has left is
+// tidied away, if the journal proves it and that helps; else `kubeadm reset` comes
+// next if something hinders a join and the evidence allows it, and then `kubeadm join`, with its
 // configuration in a file that lives in memory. From the moment the kubelet's
 // certificate appears the Node is watched, because it can come and go before
 // kubeadm returns. What kubeadm says is heard; what the API server says is
@@ -43,17 +44,21 @@
 //     for what a person must mend. Only if (a) no kubelet credentials exist, which
 //     is not the same as: they could not be read, or are not understood, and the
 //     cluster has no Node of this machine for which the kubelet could bootstrap
-//     again; or (b) the Node stayed away for 60 s after a kubelet restart and the
+//     again, and what is left cannot be tidied away; or (b) the Node stayed away for 60 s after a kubelet restart and the
 //     kubelet ran all the while, once a run; or (c) the API server refused the
 //     kubelet for 90 s while it took the token, the certificate has expired by its
 //     clock and the Node is gone; or (d) the credentials are those of another
 //     machine's Node, whose heartbeat moves while our kubelet is stopped. For (b)
 //     to (d) the kubelet is stopped first, all is looked at again, and it is
-//     started if that says otherwise.
+//     started if that says otherwise. Tidied away, under the same conditions as
+//     (a), are single files alone that a join of this machine has written before
+//     it got to a certificate: those that its journal lists, with the content that
+//     it lists, and bootstrap-kubelet.conf.
 //  3. A healthy member is never touched, except by --reset=always.
 //  4. A host that is not ours to reset is refused: a control plane, also one under
 //     repair, with no override; another cluster's member, a healthy member under
 //     another name, files that a reset would delete: only --reset=always goes on.
+//     Tidying deletes none of these, and is not forbidden by them.
 //  5. A stale Node of our own is waited out, but for one whose kubelet was stopped
 //     for a reset that was asked for: its own credentials say so.
 //  6. Another machine's live Node is never taken over. A heartbeat that moves is

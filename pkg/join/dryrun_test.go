@@ -20,6 +20,8 @@ func TestADryRunTellsTheFirstActAndTouchesNothing(t *testing.T) {
 		"leftovers": {func(s *sim) {
 			s.disk.Leftovers = []string{"/etc/kubernetes/pki/ca.crt"}
 		}, WouldJoin, []string{"would run kubeadm reset and then kubeadm join", "without credentials that load: /etc/kubernetes/pki/ca.crt"}, time.Second},
+		"an unfinished join": {func(s *sim) { s.unfinished(clusterCA) }, WouldJoin,
+			[]string{"would take away what a join that never got to a certificate has left", "run kubeadm join as Node \"w1\"", clusterCA}, time.Second},
 		"a deleted Node": {func(s *sim) {
 			s.joined()
 			s.node = nil

@@ -197,24 +197,18 @@ func (r *run) disk() (judge.Disk, error) {
 			found.Leftovers = append(found.Leftovers, path)
 		}
 	}
-	if r.ignoresCAFile() {
+	if r.ignoresCAFile() || r.caFile() != clusterCA {
 		found.CAFile = ""
+	}
+	found.Written = r.w.Written()
+	if ca := r.caFile(); ca != clusterCA && slices.Contains(found.Written, ca) { // a reset would leave it there
+		found.Leftovers = append(found.Leftovers, ca)
 	}
 	if found.CAFile != "" {
 		found.CA, _ = cluster.CAHashes(r.w.ClusterCA())
 	}
 	found.Losses = slices.Concat(d.StaticPods, d.EtcdData, d.ForeignFiles)
 	return found, nil
-}
-
-// caFileCheck is kubeadm's preflight check for pki/ca.crt.
-const caFileCheck = "FileAvailable--etc-kubernetes-pki-ca.crt"
-
-// ignoresCAFile: the user has said that pki/ca.crt is there on purpose.
-func (p *plan) ignoresCAFile() bool {
-	return slices.ContainsFunc(p.IgnorePreflightErrors, func(check string) bool {
-		return strings.EqualFold(check, caFileCheck) || strings.EqualFold(check, "all")
-	})
 }
 
 func (r *run) company() (judge.Machine, error) {

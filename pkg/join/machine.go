@@ -63,6 +63,8 @@ type machine struct {
 	again bootstrap // that is under way, or was last
 	kept  kept
 
+	journal journaled
+
 	asking  sync.Mutex           // guards who speaks with the kubelet's credentials
 	creds   *cluster.Credentials // that kubelet speaks with
 	kubelet *cluster.Client
@@ -95,6 +97,7 @@ func newMachine(p *plan) (*machine, error) {
 		return nil, &Error{Reason: HostUnfit, Message: "the lock in /run/nodejoin cannot be taken", Err: err, Hint: roomHint(err)}
 	}
 	m.recall()
+	m.journal.files, m.journal.err = m.ReadJournal(m.identity)
 	go m.fqdn() // a name server may take its time; a hint will want it at once
 	if p.DryRun {
 		return m, nil
@@ -239,7 +242,7 @@ func (m *machine) likelyName() string {
 func (m *machine) Join(ctx context.Context, token, bearer string, harmlessCA bool) (err error) {
 	options := m.plan.options(m.node, token, bearer)
 	if harmlessCA && !m.plan.ignoresCAFile() {
-		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), caFileCheck)
+		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), m.plan.caFileCheck())
 	}
 	config, err := m.plan.render(options)
 	if err != nil {

@@ -79,7 +79,7 @@ func TestKubeadmIsToldToLeaveAHarmlessCAFileAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		config, err := os.ReadFile(told)
-		if err != nil || strings.Contains(string(config), caFileCheck) != harmless {
+		if err != nil || strings.Contains(string(config), (&plan{}).caFileCheck()) != harmless {
 			t.Errorf("harmless: %t, and kubeadm is told (%v)\n%s", harmless, err, config)
 		}
 	}

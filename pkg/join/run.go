@@ -35,6 +35,9 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	defer w.close()
 	r := newRun(p, w, w.identity, w.name, w.redact)
 	w.kubeadm.Line = r.tell.detail
+	if err := w.journal.err; err != nil {
+		r.tell.say(Info, err.Error(), "it proves nothing: what a join left here is taken for other people's")
+	}
 	return r.run(ctx)
 }
 

@@ -61,6 +61,12 @@ var beginnings = map[string]func(*sim){
 	"a Node that does not come back":      func(s *sim) { s.joined(); s.node, s.policy = nil, true },
 	"a refused kubelet without a Node":    func(s *sim) { s.joined(); s.node, s.refuses = nil, true },
 	"another cluster's member":            func(s *sim) { s.joined(); s.stranger = true },
+	"an unfinished join":                  func(s *sim) { s.unfinished(kubeletConf, clusterCA) },
+	"an unfinished join beside a static pod": func(s *sim) {
+		s.unfinished(clusterCA)
+		s.disk.StaticPods = []string{"/etc/kubernetes/manifests/proxy.yaml"}
+	},
+	"an unfinished join, its kubelet runs": func(s *sim) { s.unfinished(kubeletConf); s.startKubelet() },
 	"a certificate request": func(s *sim) {
 		s.disk, s.running = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}, true
 		s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
@@ -111,6 +117,8 @@ var faults = map[string]func(*sim){
 	"another machine takes our name":             func(s *sim) { s.twinComes() },
 	"the other machine dies":                     func(s *sim) { s.twinDies() },
 	"the cloud controller accepts our Node":      func(s *sim) { s.accept() },
+	"somebody places a CA":                       func(s *sim) { s.places(clusterCA) },
+	"somebody changes what is left":              func(s *sim) { s.wrote = nil },
 	"kubelet.conf is lost":                       func(s *sim) { s.creds = nil },
 	"kubelet.conf is torn":                       func(s *sim) { s.tear(errTorn) },
 	"kubelet.conf is of another kind":            func(s *sim) { s.tear(s.oddConf()) },
@@ -161,7 +169,7 @@ func (s *sim) hang(what string, hangs bool) {
 // killedJoin: the kubelet has not got its configuration yet.
 func (s *sim) killedJoin(context.Context) error {
 	s.change(func() {
-		s.disk.Leftovers = []string{"/etc/kubernetes/pki/ca.crt"}
+		s.writes(clusterCA)
 		s.disk.BootstrapConf = true
 	})
 	return &kubeadm.Failure{Command: "kubeadm join", ExitCode: -1, Err: errors.New("signal: killed")}

@@ -16,6 +16,10 @@ func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) e
 	s.mu.Lock()
 	s.do("join")
 	s.mayJoin(ctx)
+	if !s.noted {
+		s.breaks("a join that no journal lists")
+	}
+	s.noted = false
 	s.kubeadms++
 	s.shown = "" // what was before a reset, by whomever, is over
 	leftovers, custom := len(s.disk.Leftovers), s.join
@@ -48,7 +52,8 @@ func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) e
 		case s.verdict.Err != nil || !s.takes(token):
 			err = failure(errors.New("the API server does not take the token"))
 		case s.manual:
-			s.disk = host.Disk{KubeletConf: true, Configured: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+			s.writes(kubeletConf)
+			s.disk.KubeletConf, s.disk.Configured = true, true
 			s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
 			s.called = s.name()
 			s.startKubelet()
@@ -77,7 +82,7 @@ func (s *sim) kubeletJoins() {
 		s.node = nil
 	}
 	s.disk.KubeletConf, s.disk.Configured = true, true
-	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
+	s.disk.Leftovers, s.wrote = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}, nil
 	s.creds, s.torn = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName()}, nil
 	s.request, s.unit.Failing, s.homemade = nil, false, s.kubeadms > 0
 	s.startKubelet()
@@ -193,7 +198,7 @@ func (s *sim) Reset(ctx context.Context) error {
 
 // wipe is what comes of kubeadm reset, in the end.
 func (s *sim) wipe() {
-	s.disk = host.Disk{}
+	s.disk, s.wrote = host.Disk{}, nil
 	s.creds, s.shown, s.torn, s.pods, s.homemade = nil, "", nil, 0, false
 	if s.request != nil {
 		s.request.Own = false // the key is gone

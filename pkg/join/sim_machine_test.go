@@ -34,6 +34,7 @@ type sim struct {
 	simEC2
 	simCluster
 	simOracle
+	simJournal
 
 	disk      host.Disk
 	creds     *cluster.Credentials // in the kubelet's files

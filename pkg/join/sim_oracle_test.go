@@ -118,6 +118,9 @@ func simulate(t *testing.T, change func(*Config), story func(s *sim, start func(
 			if s.kubeadms > 0 {
 				t.Errorf("nodejoin ended and left %d kubeadm behind", s.kubeadms)
 			}
+			if len(s.listed) > 0 && err == nil && !c.DryRun {
+				t.Error("a member's files are still listed as those of an unfinished join")
+			}
 			if !s.stopped.IsZero() {
 				t.Error("nodejoin ended and left the kubelet stopped")
 			}

@@ -53,6 +53,16 @@ type world interface {
 	Reset(context.Context) error
 	RemoveBootstrapConf() error
 
+	// Written are files in kubeadm's way that a join of this machine which never
+	// got to a certificate has written, by the journal, and nobody has changed.
+	// Tidy takes them away.
+	Written() []string
+	Tidy() error
+	// WriteJournal lists what a join will write; RemoveJournal says that it is a
+	// member's from now on.
+	WriteJournal(cluster.Probe) error
+	RemoveJournal() error
+
 	// BootstrapAgain has the kubelet ask the server for a certificate with the
 	// bearer token; its credentials are moved aside. BootstrapEnded takes the token
 	// away, and puts them back, or forgets them, or leaves them where they are.

@@ -92,6 +92,9 @@ const files = `## FILES
 */run/nodejoin/status.json*
 :   how the run goes, and how the last one ended: what **--output=json** prints
 
+*/var/lib/nodejoin/journal*
+:   what an unfinished **kubeadm join** has written, with hashes, so that the next run can tell it from other people's files
+
 */etc/nodejoin/nodejoin.env*, */etc/nodejoin/token*
 :   the settings and the token of **nodejoin.service(8)**
 `

@@ -3,7 +3,7 @@
 # kubeadm's and the kubelet's, and stays.
 set -e
 if [ "$1" = purge ]; then
-	rm -rf /etc/nodejoin
+	rm -rf /etc/nodejoin /var/lib/nodejoin
 	# The lock says whether somebody runs a nodejoin of his own, which keeps its secrets there.
 	if [ -d /run/nodejoin ] && ! flock -n /run/nodejoin/lock rm -rf /run/nodejoin; then
 		echo "nodejoin: a nodejoin is at work; /run/nodejoin stays until the next boot" >&2
