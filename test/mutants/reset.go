@@ -73,7 +73,7 @@ var reset = []mutant{
 	{"2", "looking at the disk after a reset", "pkg/join/act.go", "case len(disk.Leftovers) > 0 && err != nil:\n", "case true:\n\t\treturn err\n\tcase len(disk.Leftovers) > 0 && err != nil:\n"},
 	{"2", "saying how many pods live here", "pkg/join/act.go", "r.podsHere()+\", and a reset ends them\"", "\"\""},
 	{"2", "keeping how many lived here", "pkg/join/act.go", "r.tell.report.Counts.PodsAtReset += r.facts.Machine.Value.Pods", ""},
-	{"2", "the word of the last look", inReset, "if !mayReset(v.p, v.m, v.f, v.now, ground) {", "if false {"},
+	{"2", "the word of the last look", inReset, "case tidies || !mayReset(v.p, v.m, v.f, v.now, ground):", "case tidies:"},
 
 	// mayReset
 	{"2", "fresh facts in mayReset", inReset, "case v.stale(v.restsOn(ground)) != 0,", "case false,"},
