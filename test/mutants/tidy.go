@@ -19,7 +19,7 @@ var tidy = []mutant{
 	{"2a", "tidying being no reset of other people's files", inTidy, "spared.Disk.Value.Losses, p.Reset = nil, ResetAuto", "p.Reset = ResetAuto"},
 	{"2a", "tidying being no reset that the user forbids", inTidy, "spared.Disk.Value.Losses, p.Reset = nil, ResetAuto", "spared.Disk.Value.Losses = nil"},
 	{"2a", "all that a reset asks for, before tidying", inTidy, "return v.tidies() && mayReset(p, m, &spared, now, NoCredentials)", "return v.tidies()"},
-	{"2a", "seeing in mayTidy that it helps", inTidy, "return v.tidies() && mayReset(", "return mayReset("},
+	{"2a", "seeing in mayTidy that it helps", inTidy, "return v.tidies() && mayReset(", "return (v.tidies() || true) && mayReset("},
 	{"2a", "remembering that the kubelet was stopped before tidying", inMemory, "case Tidy:\n\t\treturn m", "case Tidy:\n\t\tm.StoppedAt = time.Time{}"},
 
 	// what

@@ -29,6 +29,15 @@ func TestWhatAnUnfinishedJoinHasWrittenIsTidiedAwayInsteadOfAReset(t *testing.T)
 	})
 }
 
+// What the rows before it have seen to is looked at right before it once more.
+func TestTidyingAsksForItselfWhetherItMay(t *testing.T) {
+	r := rowOf(map[axis]string{byCreds: "not there", byDisk: "an unfinished join", byKubelet: "starting"})
+	v := view{p: r.p, m: r.m, f: &r.f, now: now}
+	if a, _ := v.reset(); a.Kind != Wait || a.Message != "tidying must wait: "+v.why(NoCredentials) {
+		t.Errorf("%+v", a)
+	}
+}
+
 // A look at a kubelet is none at a machine that was tidied, but the kubelet itself is as it was.
 func TestAfterTidyingAllIsLookedAtAgain(t *testing.T) {
 	r := rowOf(map[axis]string{byCreds: "not there", byDisk: "an unfinished join", byKubelet: "stopped", byStopped: "2 s"})
