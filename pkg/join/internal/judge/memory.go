@@ -318,10 +318,10 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 	m.Acts++
 	switch a.Kind {
 	case Tidy:
-		return m
+		return m // the kubelet is as it was
 	case PutBack:
 		m.PutBackUID, m.PutBackAt = m.Deleted[0], now
-		return m // the kubelet is as it was
+		return m
 	case RestartKubelet, StartKubelet, Bootstrap:
 		if failed {
 			return m
