@@ -56,18 +56,14 @@ func (m *machine) WriteJournal(p cluster.Probe) error {
 	if err != nil {
 		return err
 	}
-	next := host.Journal{}
 	m.journal.Lock()
 	defer m.journal.Unlock()
-	for path, hashes := range m.journal.files { // of earlier tries
-		if m.Host.Written(m.journal.files, path) {
-			next[path] = hashes
-		}
+	if m.journal.files == nil { // else what an earlier try has left is in it
+		m.journal.files = host.Journal{}
 	}
-	m.Expect(next, kubeletConf, confs...)
-	m.Expect(next, m.plan.caFile(), p.Bundle)
-	m.journal.files = next
-	return m.Host.WriteJournal(m.identity, next)
+	m.Expect(m.journal.files, kubeletConf, confs...)
+	m.Expect(m.journal.files, m.plan.caFile(), p.Bundle)
+	return m.Host.WriteJournal(m.identity, m.journal.files)
 }
 
 func (m *machine) Tidy() error {

@@ -134,7 +134,7 @@ var farSpaces = func() (found []*space) {
 			byCluster: provens, bySight: tokenSights, byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
 		})[1:2],
 		far("a Node of our name", "it has to go first", nodeOfOurNameRow, map[axis][][]int{byDisk: disks, byCluster: provens, byNext: each(byNext), byFresh: agesOf(Token)}),
-		acting(far("a reset", "all that it rests on is looked at", resetRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: kubeletsToReset, byRequest: told, byPrograms: join(each(byPrograms, "not known"), same(byPrograms, "fit", "unfit")),
+		acting(far("a reset", "all that it rests on is looked at", resetRow, map[axis][][]int{byDisk: disksToReset, byKubelet: kubeletsToReset, byRequest: told, byPrograms: join(each(byPrograms, "not known"), same(byPrograms, "fit", "unfit")),
 			byLease: each(byLease), byJoined: same(byJoined), byFresh: coarse(append(here, Token, Certificate, OwnNode, TokensNode, Programs)...)})),
 		acting(far("a join", "all that it rests on is looked at", joinRow, map[axis][][]int{byDisk: each(byDisk), byKubelet: each(byKubelet), byRequest: told, byPrograms: each(byPrograms),
 			byCluster: provens, byFresh: coarse(append(here, Token, Programs)...)})[1:2]),
@@ -153,6 +153,9 @@ var (
 	alive       = []string{"ours", "ours, not ready", "ours, uninitialized", "ours, leaving", "404, and late news of the one before"}
 	tokenSights = join(same(bySight, "silence", "not heard", "403", "401"), same(bySight, "404"), same(bySight, alive...),
 		each(bySight, "without a boot ID"), [][]int{but(bySight, append(alive, "without a boot ID", "silence", "not heard", "403", "401", "404")...)})
+	disksToReset = join(each(byDisk, "not known", "control plane", "clean", "admin.conf", "leftovers and losses", "the cluster's own CA", "a bootstrap file"),
+		same(byDisk, "leftovers", "configured", "another CA", "an unfinished join beside somebody's CA"), same(byDisk, "leftovers and admin.conf", "an unfinished join, admin.conf"),
+		same(byDisk, "an unfinished join", "an unfinished join, configured", "an unfinished join, losses", "another CA of an unfinished join"))
 	kubeletsToReset = join(same(byKubelet, "failed", "doomed"), each(byKubelet, "stopped", "starting", "in a crash loop", "steady after a crash loop", "runs for 1 s", "runs astray"), same(byKubelet, "runs for an hour", "runs and is healthy"),
 		each(byKubelet, "runs for 59 s", "runs under another name"), each(byKubelet, "swap is on", "cannot register", "is suspended"))
 	kubeletsInTheWay = join(each(byKubelet, "stopped", "starting", "failed", "doomed", "in a crash loop", "swap is on", "cannot register", "runs astray"),
