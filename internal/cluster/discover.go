@@ -84,8 +84,8 @@ type Discoverer struct {
 	last  *reading      // of cluster-info
 	least time.Duration // that an answer took
 
-	proven *Client // with the token, to a proven server
-	key    string  // what proven was made from
+	proven atomic.Pointer[Client] // with the token, to a proven server; others ask it while a probe runs
+	key    string                 // what proven was made from
 
 	unsigned Sighting  // what came of showing the token though cluster-info was not signed for it,
 	asked    time.Time // and when; or since when cluster-info is served
@@ -135,13 +135,14 @@ func (d *Discoverer) Close() {
 	if d.anon != nil {
 		d.anon.Close()
 	}
-	if d.proven != nil {
-		d.proven.Close()
+	if proven := d.Client(); proven != nil {
+		proven.Close()
 	}
 }
 
-// Client returns the client of the last proven probe, or nil.
-func (d *Discoverer) Client() *Client { return d.proven }
+// Client returns the client of the last proven probe, or nil. It may be called
+// while a probe runs.
+func (d *Discoverer) Client() *Client { return d.proven.Load() }
 
 // Probe looks once. token signs cluster-info, bearer is shown to the proven
 // server; they are the same unless --tls-bootstrap-token says otherwise.
@@ -155,7 +156,7 @@ func (d *Discoverer) Probe(ctx context.Context, token, bearer string) Probe {
 	if p.Verdict <= NotServed { // what was said before a silence is forgotten
 		d.unsigned = Sighting{}
 	}
-	for _, c := range []*Client{d.proven, d.anon} {
+	for _, c := range []*Client{d.Client(), d.anon} {
 		if c != nil {
 			p.Ahead = time.Duration(c.clock.ahead.Load())
 			p.Took = max(p.Took, time.Duration(c.clock.took.Swap(0)))
@@ -219,7 +220,7 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 // needed anyway: is there a Node of our name?
 func (d *Discoverer) ask(ctx context.Context, p Probe, bearer string) Probe {
 	key := strings.Join([]string{p.Server, string(p.CA), bearer}, "\n")
-	if d.proven == nil || d.key != key {
+	if d.Client() == nil || d.key != key {
 		client, err := NewTokenClient(p.Server, p.CA, bearer)
 		if err != nil {
 			return Probe{Err: err}
@@ -230,11 +231,11 @@ func (d *Discoverer) ask(ctx context.Context, p Probe, bearer string) Probe {
 }
 
 func (d *Discoverer) keep(client *Client, key string) {
-	if d.proven != nil {
-		d.proven.Close()
+	if before := d.proven.Swap(client); before != nil {
+		before.Close()
 		d.asked = time.Time{} // another token or CA is tried at once
 	}
-	d.proven, d.key, d.unsigned = client, key, Sighting{}
+	d.key, d.unsigned = key, Sighting{}
 }
 
 func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
@@ -242,7 +243,7 @@ func (d *Discoverer) judge(ctx context.Context, p Probe) Probe {
 		p.Node, p.Old = d.unsigned, true
 		return p
 	}
-	p.Node = d.proven.Node(ctx, *d.name.Load())
+	p.Node = d.Client().Node(ctx, *d.name.Load())
 	if p.Verdict == Unsigned && p.Node.Answer != Silent {
 		d.unsigned, d.asked = p.Node, time.Now()
 	}
