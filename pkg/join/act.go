@@ -48,13 +48,13 @@ func (r *run) putBack(ctx context.Context, a judge.Action) error {
 	case errors.Is(err, cluster.ErrExists):
 		r.tell.say(Info, "somebody else has just made that Node", "")
 	case errors.Is(err, cluster.ErrUnsettled): // it is looked at again, and if it is not there tried again
-		r.memory.PutBackUID, r.memory.RestartPause = "", r.restarts.NextBackOff()
+		r.memory = r.memory.Returned(r.restarts.NextBackOff(), false)
 		r.tell.say(Warning, fmt.Sprintf("whether the Node was put back is not known: %v", err), "")
 	case err != nil:
 		r.tell.warn(fmt.Sprintf("the Node cannot be put back as it was: a new one comes without its cordon, its podCIDR, and the taints, labels and annotations of others: %v", err))
 	default:
 		r.tell.report.Counts.NodesPutBack++
-		r.memory.RestartPause = r.restarts.NextBackOff()
+		r.memory = r.memory.Returned(r.restarts.NextBackOff(), true)
 		r.facts.Node = r.dated(back)
 		r.take(judge.OwnNode)
 	}
@@ -131,7 +131,7 @@ func (r *run) changeKubelet(ctx context.Context, a judge.Action) error {
 	}
 	if a.Kind == judge.RestartKubelet {
 		r.tell.report.Counts.KubeletRestarts++
-		r.memory.RestartPause = r.restarts.NextBackOff()
+		r.memory = r.memory.Returned(r.restarts.NextBackOff(), true)
 	}
 	return nil
 }
@@ -200,9 +200,7 @@ func (r *run) leave(ctx context.Context, a judge.Action) {
 		return
 	}
 	err := r.w.StopKubelet(ctx)
-	if err == nil {
-		r.memory.StoppedAt, r.memory.StoppedFor = time.Now(), judge.Asked
-	}
+	r.did(judge.Action{Kind: judge.StopKubelet, Ground: a.Ground}, err != nil)
 	running, seeErr := r.w.KubeletProcesses()
 	switch err = errors.Join(err, seeErr); {
 	case err == nil && len(running) > 0:

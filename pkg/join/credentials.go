@@ -85,10 +85,7 @@ func (r *run) watchWith(creds *cluster.Credentials, before judge.Fact[judge.Cred
 	if r.tell.report.Node.Name == "" { // whatever a join would call it
 		r.tell.report.Node.Name = r.redact(is.NodeName)
 	}
-	if !before.At.IsZero() { // its kubelet has just got them
-		r.memory.Newborn = time.Now()
-	}
-	r.memory.Denial, r.memory.DenialTold = "", ""
+	r.memory = r.memory.Certified(!before.At.IsZero(), time.Now())
 	r.eyes.creds = creds
 }
 

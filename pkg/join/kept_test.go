@@ -229,5 +229,8 @@ func TestWhenOurNodeIsSaidToHaveStopped(t *testing.T) {
 		if c.w.said != c.says || c.w.said && !c.w.done {
 			t.Errorf("%s: it is said: %t, after a stop: %t", name, c.w.said, c.w.done)
 		}
+		if stopped := !r.memory.StoppedAt.IsZero(); stopped != (c.w.done && c.w.unstopped == nil) {
+			t.Errorf("%s: it is known to be stopped: %t", name, stopped)
+		}
 	}
 }

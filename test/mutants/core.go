@@ -8,6 +8,7 @@ const (
 	inIdentity = judge + "/identity.go"
 	inJudge    = judge + "/judge.go"
 	inMemory   = judge + "/memory.go"
+	inHeard    = judge + "/memory_cluster.go"
 	inNode     = judge + "/node.go"
 	inReset    = judge + "/reset.go"
 )
@@ -64,7 +65,7 @@ var core = []mutant{
 	{"6", "ending on a name that is taken", inCluster, "case v.m.Twin.Moved:", "case false:"},
 	{"6", "ending on a clone's name that is taken", inNode, "if v.otherLives() && node.Name == v.f.Name.Value.Name {", "if false {"},
 	{"6", "a heartbeat that moves: Ready for a minute is life", inIdentity, "h.Moved = h.Moved || n.Heartbeat.After(h.First)", "h.Moved = h.Moved || at.Sub(h.Since) > GracePeriod"},
-	{"6", "silence proving nobody alive", inMemory, "m.Twin = Heartbeat{} // silence proves nobody alive", "_ = m.Twin"},
+	{"6", "silence proving nobody alive", inHeard, "m.Twin = Heartbeat{} // silence proves nobody alive", "_ = m.Twin"},
 	{"6", "a fresh look before kubeadm join", inJudge, "if old := v.staleAfter(needed, justNow); old != 0 {", "if old := v.staleAfter(needed, justNow); old != 0 && false {"},
 	{"6", "a look of this very moment before kubeadm join", inJudge, "if old := v.staleAfter(needed, justNow); old != 0 {", "if old := v.stale(needed); old != 0 {"},
 	{"6", "the 60 s for the kubelet's next status", inNode, "patient := v.m.lasting(v.m.Since, v.now) < StatusPatience &&", "patient := false &&"},
@@ -85,7 +86,7 @@ var core = []mutant{
 	{"8", "telling a mistyped secret from another cluster", inCluster, "case !c.Pinned:\n\t\trejected, _ = end(", "case true:\n\t\trejected, _ = end("},
 	{"§2", "the 60 s of a token that is refused", inCluster, "v.f.Cluster.At\n\tif v.p.TokenFixed &&", "v.f.Cluster.At\n\tif at.IsZero() && v.p.TokenFixed &&"},
 	{"§2", "a fresh answer before the token is rejected", inCluster, "if v.p.TokenFixed && !c.Old &&", "if v.p.TokenFixed &&"},
-	{"§2", "two lone 401 being no refusal", inMemory, "if c.Verdict <= NotServed { // a 401 before", "if false { // a 401 before"},
+	{"§2", "two lone 401 being no refusal", inHeard, "if c.Verdict <= NotServed { // a 401 before", "if false { // a 401 before"},
 	{"§2", "saying why a server that is proven must be waited for", inCluster, "but a reset must wait\", \"\", s.Err), true", "but a reset must wait\", \"\", nil), true"},
 
 	{"9", "letting kubeadm end before success", inNode, "if v.f.Join.Running || !over &&", "if !over &&"},

@@ -46,7 +46,7 @@ var reset = []mutant{
 	// (c): the kubelet is refused
 	{"2c", "the 90 s of 401", inReset, "v.now.Sub(m.takenSince) >= RefusedPatience", "v.now.Sub(m.takenSince) >= 0"},
 	{"2c", "our Node having to be lost", inMemory, "case !lost:", "case !lost && false:"},
-	{"2c", "the same server's taking the token throughout", inMemory, "if c.Verdict != Proven || f.Credentials.Value.State == Loaded &&", "if false && f.Credentials.Value.State == Loaded &&"},
+	{"2c", "the same server's taking the token throughout", inHeard, "if c.Verdict != Proven || f.Credentials.Value.State == Loaded &&", "if false && f.Credentials.Value.State == Loaded &&"},
 	{"2c", "a silence ending it", inMemory, "Mute, m.Is, Heartbeat{}, time.Time{}", "Mute, m.Is, Heartbeat{}, m.takenSince"},
 	{"2c", "a certificate that has expired", inReset, ">= RefusedPatience && v.expired() &&", ">= RefusedPatience &&"},
 	{"2c", "the server's clock", inNode, "v.now.Add(v.f.Cluster.Value.Ahead).After(", "v.now.After("},

@@ -91,7 +91,7 @@ var again = []mutant{
 	{"2", "the cluster's noticing that nobody reports", inAgain, "case node.Ready != \"Unknown\":", "case false:"},
 	{"2", "seeing for some seconds that nobody reports", inAgain, "v.now.Sub(v.m.silentSince) >= silentPatience && !v.m.silentSince.IsZero() && ", ""},
 	{"2", "a kubelet that has run for a minute and does not report", inAgain, " && v.now.Sub(v.m.ranSince) >= RestartPatience):", "):"},
-	{"2", "since when nobody reports", inMemory, "case !silent:\n\t\tm.silentSince = time.Time{}\n", "case !silent:\n"},
+	{"2", "since when nobody reports", inHeard, "case !silent:\n\t\tm.silentSince = time.Time{}\n", "case !silent:\n"},
 	{"2", "requests that are approved where a kubelet runs", inAgain, " || v.f.Request.Known() && !v.f.Request.Value.Approves):", "):"},
 	{"2", "waiting for a pending request before a bootstrap", inJudge, "(*view).request,\n\t(*view).lostCredentials,", "(*view).lostCredentials,\n\t(*view).request,"},
 	{"2", "credentials of another CA being refused where their server answers them", inAgain, "case v.m.Is != Mute || v.sight().Answer == Forbidden ||", "case"},
@@ -115,7 +115,8 @@ var again = []mutant{
 
 	{"5", "saying that a kubelet has stopped only before a reset that was asked for", atAct, "if a.Ground != judge.Asked || r.eyes", "if r.eyes"},
 	{"5", "saying so only where no kubelet runs", atAct, "case err == nil && len(running) > 0:", "case err == nil && len(running) < 0:"},
-	{"5", "stopping it before that", atAct, "err := r.w.StopKubelet(ctx)\n\tif err == nil {", "var err error\n\tif err == nil {"},
+	{"5", "remembering that it was stopped", atAct, "r.did(judge.Action{Kind: judge.StopKubelet, Ground: a.Ground}, err != nil)\n", ""},
+	{"5", "stopping it before that", atAct, "err := r.w.StopKubelet(ctx)\n", "var err error\n"},
 	{"5", "saying it of this boot's Node only", atEdge, "case s.Node.BootID != m.identity.BootID || s", "case s"},
 	{"5", "saying it of this machine's Node only", atEdge, " || s.Node.MachineID != m.identity.MachineID:", ":"},
 	{"5", "saying it of the Node that was seen", "internal/cluster/stopped.go", `"metadata": map[string]any{"uid": uid},`, `"metadata": map[string]any{},`},
