@@ -42,6 +42,8 @@ const (
 	pingTimeout = 5 * time.Second
 )
 
+const userAgent = "nodejoin"
+
 // scheme holds the few types that nodejoin reads. client-go's own scheme would
 // bring every API group, 13 MB of them.
 var scheme = runtime.NewScheme()
@@ -154,7 +156,7 @@ func restClient(server string, transport http.RoundTripper, shown bearer, apiPat
 		APIPath:         apiPath,
 		BearerToken:     shown.token,
 		BearerTokenFile: shown.file,
-		UserAgent:       "nodejoin",
+		UserAgent:       userAgent,
 		Transport:       transport,
 		QPS:             -1, // the loop paces itself
 		ContentConfig: rest.ContentConfig{

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ type Node struct {
 	// there for as long as Finalizers hold it up, and then gone.
 	DeletedAt  time.Time
 	Finalizers []string
+	PutBack    bool // nodejoin has created it
 	// LastWriter is who changed the Node last, as "kubelet (status)"; "" if the
 	// API server does not say.
 	LastWriter string
@@ -72,6 +74,7 @@ func nodeOf(n *corev1.Node) Node {
 		Mark:            mark(n),
 		CreatedAt:       n.CreationTimestamp.Time,
 		Finalizers:      n.Finalizers,
+		PutBack:         slices.ContainsFunc(n.ManagedFields, byNodejoin),
 		LastWriter:      lastWriter(n.ManagedFields),
 		resourceVersion: n.ResourceVersion,
 	}
@@ -91,6 +94,12 @@ func nodeOf(n *corev1.Node) Node {
 		node.Taints = append(node.Taints, t.ToString())
 	}
 	return node
+}
+
+// byNodejoin: the API server names who creates an object by its User-Agent, and
+// nodejoin creates a Node to put it back, and changes the status of none but its own.
+func byNodejoin(e metav1.ManagedFieldsEntry) bool {
+	return e.Manager == userAgent && e.Subresource == ""
 }
 
 // lastWriter: times are whole seconds, and of entries within one the last counts.

@@ -73,6 +73,24 @@ func deletedNode(uid string) corev1.Node {
 	return node
 }
 
+// Only the answer to a creation says so by itself, and that can be lost.
+func TestANodeIsPutBackByTheAPIServersWord(t *testing.T) {
+	for name, c := range map[string]struct {
+		entry metav1.ManagedFieldsEntry
+		is    bool
+	}{
+		"made by nodejoin":              {metav1.ManagedFieldsEntry{Manager: "nodejoin"}, true},
+		"made by its kubelet":           {metav1.ManagedFieldsEntry{Manager: "kubelet"}, false},
+		"said by nodejoin to have gone": {metav1.ManagedFieldsEntry{Manager: "nodejoin", Subresource: "status"}, false},
+	} {
+		node := someNode("uid-1")
+		node.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl-cordon"}, c.entry}
+		if is := nodeOf(&node).PutBack; is != c.is {
+			t.Errorf("%s: it was put back: %t", name, is)
+		}
+	}
+}
+
 func TestWhoWroteLast(t *testing.T) {
 	entry := func(manager, subresource string, at int64) metav1.ManagedFieldsEntry {
 		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &metav1.Time{Time: time.Unix(at, 0)}}

@@ -40,7 +40,7 @@ var (
 // Returned is what came of putting a Node back.
 type Returned struct {
 	Node    Sighting // as it was created
-	Lost    []string // what a kubelet may not put back, as the kubectl commands that do
+	Lost    []string // what a kubelet may not put back, as the kubectl commands that do; also where the creation is not settled
 	CSINode error    // why it is not back
 }
 
@@ -54,7 +54,7 @@ func (c *Client) PutBack(ctx context.Context, kept Kept, ready bool) (Returned, 
 	node, lost := again(kept, ready)
 	created, err := c.create(ctx, node)
 	if err != nil {
-		return Returned{}, fmt.Errorf("creating Node %q as it was: %w", node.Name, err)
+		return Returned{Lost: lost}, fmt.Errorf("creating Node %q as it was: %w", node.Name, err)
 	}
 	return Returned{Node: created, Lost: lost, CSINode: c.PutCSINodeBack(ctx, kept, created.Node.UID)}, nil
 }

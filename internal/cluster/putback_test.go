@@ -150,6 +150,9 @@ func TestPutBackTellsHowItFailed(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 			}
+			if errors.Is(c.want, ErrUnsettled) && len(returned.Lost) != 3 {
+				t.Errorf("if it is there it has lost %q", returned.Lost)
+			}
 			if returned.Node.Node.UID != "" || g.requests("POST /api/v1/nodes") != 1 || g.csiNode != "" {
 				t.Errorf("%+v after %q", returned, g.asked)
 			}

@@ -45,19 +45,30 @@ func (r *run) putBack(ctx context.Context, a judge.Action) error {
 	}
 	r.did(a, err != nil)
 	switch {
+	case errors.Is(err, cluster.ErrExists) && r.unheard != nil: // who has made it is seen in it
+		return nil
 	case errors.Is(err, cluster.ErrExists):
 		r.tell.say(Info, "somebody else has just made that Node", "")
 	case errors.Is(err, cluster.ErrUnsettled): // it is looked at again, and if it is not there tried again
 		r.memory = r.memory.Returned(r.restarts.NextBackOff(), false)
+		r.unheard = &lost
 		r.tell.say(Warning, fmt.Sprintf("whether the Node was put back is not known: %v", err), "")
+		return nil
 	case err != nil:
 		r.tell.warn(fmt.Sprintf("the Node cannot be put back as it was: a new one comes without its cordon, its podCIDR, and the taints, labels and annotations of others: %v", err))
 	default:
-		r.tell.report.Counts.NodesPutBack++
+		r.isBack(lost)
 		r.memory = r.memory.Returned(r.restarts.NextBackOff(), true)
 		r.facts.Node = r.dated(back)
 		r.take(judge.OwnNode)
 	}
+	return nil
+}
+
+// isBack counts a Node that was put back, and says what it lacks.
+func (r *run) isBack(lost []string) {
+	r.unheard = nil
+	r.tell.report.Counts.NodesPutBack++
 	for _, what := range lost {
 		switch {
 		case strings.HasPrefix(what, "kubectl patch"):
@@ -67,7 +78,18 @@ func (r *run) putBack(ctx context.Context, a judge.Action) error {
 		}
 		r.tell.warn(what)
 	}
-	return nil
+}
+
+// heardOf: a Node whose creation was not answered is there. It is ours if the API
+// server says so; who put another in its place has filled it.
+func (r *run) heardOf() {
+	switch last := r.w.LastSeen().Node; {
+	case last.UID != r.memory.OwnUID: // not seen whole yet
+	case last.PutBack:
+		r.isBack(*r.unheard)
+	default:
+		r.unheard = nil
+	}
 }
 
 // plainly is an act in words for a dry run.

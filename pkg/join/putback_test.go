@@ -2,6 +2,7 @@ package join
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestNodeThatCannotBePutBackComesByARestart(t *testing.T) {
 		"creations are refused":           {func(s *sim) { s.unwritable = true }, nil, wanted{restarts: 1}, true},
 		"the user does not want it":       {func(*sim) {}, func(c *Config) { c.Restore = RestoreNever }, wanted{restarts: 1}, false},
 		"the kubelet does not take it up": {func(s *sim) { s.aloofKubelet = true }, nil, wanted{restarts: 1, back: 1}, false},
-		"the answer is lost":              {func(s *sim) { s.unheard = true }, nil, wanted{}, false},
+		"the answer is lost":              {func(s *sim) { s.unheard = true }, nil, wanted{back: 1}, false},
 		"the kubelet has ended":           {func(s *sim) { s.after(9*time.Second, s.crashNow) }, nil, wanted{restarts: 1}, false},
 		"nobody could see it for 45 s": {func(s *sim) {
 			s.after(8*time.Second, func() { s.down = true })
@@ -212,6 +213,34 @@ func TestWhatCouldNotBePutBackIsSaid(t *testing.T) {
 			s.t.Errorf("warnings %q", r.Warnings)
 		}
 	})
+}
+
+// The answer to a creation gets lost. That the Node is there then is told by whoever has made it.
+func TestNodeWhoseReturnIsNotHeardOfIsCountedIfItIsOurs(t *testing.T) {
+	for name, c := range map[string]struct {
+		world func(*sim)
+		back  int
+	}{
+		"ours": {func(s *sim) { s.unheard = true }, 1},
+		"the kubelet's own, started by somebody": {func(s *sim) {
+			s.slowPutBack = func() { s.addNode(simBoot); s.unheard = true }
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, nil, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(false)
+				s.ungiven = []string{"kubectl label node w1 node-role.kubernetes.io/web="}
+				s.after(10*time.Second, s.deleteNode)
+				c.world(s)
+				r, err := start()
+				wanted{reason: Recovered, back: c.back, deletions: 1, restarts: -1}.check(s.t, r, err)
+				if said := strings.Contains(strings.Join(r.Warnings, "\n"), s.ungiven[0]); said != (c.back > 0) {
+					s.t.Errorf("warnings %q", r.Warnings)
+				}
+			})
+		})
+	}
 }
 
 // A member that is reset on purpose says itself that its kubelet has stopped: nobody waits for the cluster to notice.

@@ -63,6 +63,7 @@ type run struct {
 	naming naming // what a join registers our Node with
 	pace   pace   // of looks at a cluster that is not ready for us
 
+	unheard  *[]string // what a Node lacks whose creation was not answered, if it is there
 	running  attempt
 	pauses   backoff.BackOff // between attempts
 	restarts backoff.BackOff // between returns of our Node
@@ -267,6 +268,9 @@ func (r *run) take(topic judge.Topic) {
 	r.memory = r.memory.Take(r.policy, &r.facts, topic)
 	if r.memory.Deletions > before.Deletions {
 		r.deleted()
+	}
+	if r.unheard != nil && r.memory.OwnUID != "" {
+		r.heardOf()
 	}
 	uid, node := r.memory.OwnUID, r.facts.Node.Value.Node
 	if node.UID != uid {

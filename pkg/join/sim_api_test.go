@@ -145,8 +145,8 @@ func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, uid string, r
 	s.do("put the Node back")
 	s.mayPutBack(ctx, last, ready)
 	switch {
-	case s.down:
-		return cluster.Sighting{}, nil, cluster.ErrUnsettled
+	case s.down, s.unheard && s.node != nil:
+		return cluster.Sighting{}, s.ungiven, cluster.ErrUnsettled
 	case s.refuses || s.expired():
 		return cluster.Sighting{}, nil, errors.New("401")
 	case s.policy, s.unwritable:
@@ -158,7 +158,7 @@ func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, uid string, r
 	node := last.Node
 	s.putBacks = append(s.putBacks, time.Now())
 	node.Uninitialized = node.Uninitialized && s.tainted // a cloud controller that knows it by now sees it at once
-	node.UID, node.DeletedAt, node.Finalizers = fmt.Sprintf("uid-%d", s.uids), time.Time{}, nil
+	node.UID, node.DeletedAt, node.Finalizers, node.PutBack = fmt.Sprintf("uid-%d", s.uids), time.Time{}, nil, true
 	if node.Ready == "True" && !ready {
 		node.Ready = "Unknown"
 	}
@@ -167,7 +167,7 @@ func (s *sim) PutBack(ctx context.Context, c *cluster.Credentials, uid string, r
 	s.book()
 	s.nudge()
 	if s.unheard {
-		return cluster.Sighting{}, nil, cluster.ErrUnsettled
+		return cluster.Sighting{}, s.ungiven, cluster.ErrUnsettled
 	}
 	back := s.show(cluster.Sighting{Answer: cluster.Present, Node: node, At: time.Now()})
 	return back, s.ungiven, nil

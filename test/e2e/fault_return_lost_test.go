@@ -85,7 +85,7 @@ func TestNodeWhoseReturnIsNotHeardOfIsTakenUpWithItsDrivers(t *testing.T) {
 	s.drive(s.node, "w1")
 	p := s.start(s.node, s.argsWithout("--token-file", "/root/deleted", "--hold", "15s")...)
 	p.until("holding it")
-	was := s.change("w1", func(n *core.Node) { n.Spec.Unschedulable = true })
+	was := s.change("w1", func(n *core.Node) { n.Spec.Unschedulable, n.Labels[roleLabel] = true, "" })
 	s.sleep(4 * time.Second) // enough to be seen
 	s.views("w1", func(kind event.EventType, n *core.Node) {
 		if kind == event.Added && n.UID != was.UID {
@@ -96,8 +96,9 @@ func TestNodeWhoseReturnIsNotHeardOfIsTakenUpWithItsDrivers(t *testing.T) {
 	})
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	s.must(p.Stderr.WaitFor(s.ctx, "whether the Node was put back is not known"))
-	e := p.end().is(0, "Recovered").counts(0, 0, 0, 1).says("whether the Node was put back is not known")
+	e := p.end().is(0, "Recovered").returned(1).counts(0, 0, 0, 1).says("whether the Node was put back is not known", "kubectl label node w1 "+roleLabel+"=")
 	s.member(e)
+	delete(was.Labels, roleLabel)
 	s.asItWas(was, s.nodeNamed("w1"))
 	if now := s.csiNode("w1"); !slices.Contains(driversOf(now), driverName) || string(now.OwnerReferences[0].UID) != e.report.Node.UID {
 		t.Errorf("CSINode %+v", now)
