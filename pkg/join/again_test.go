@@ -1,8 +1,11 @@
 package join
 
 import (
+	"cmp"
 	"testing"
 	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
 // Whose credentials are gone or useless gets others in place: no reset, the same Node, and its pods live.
@@ -58,11 +61,38 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 			s.manual = true
 			s.after(2*time.Minute, s.deny)
 			r, err := start()
-			wanted{reason: JoinFailed, again: -1}.check(s.t, r, err)
-			says(s.t, r, "was denied")
-			if s.creds != old && s.aside != old || s.pods != 2 {
-				s.t.Errorf("credentials %+v, aside %+v, %d pods", s.creds, s.aside, s.pods)
+			wanted{reason: JoinFailed, again: 1}.check(s.t, r, err)
+			says(s.t, r, "was denied", "another token")
+			if s.creds != old || s.held != nil && s.held != old || s.pods != 2 {
+				s.t.Errorf("credentials %+v, the kubelet's %+v, %d pods", s.creds, s.held, s.pods)
 			}
+			if s.csrs != 1 {
+				s.t.Errorf("the kubelet has asked %d times", s.csrs)
+			}
+		})
+	})
+	t.Run("denied, and then there is another token", func(t *testing.T) {
+		live(t, func(c *Config) { c.Token = Token{Command: "some source"} }, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.setReady(true)
+			s.expire()
+			s.manual = true
+			s.source = func() string { return cmp.Or(s.secret, simToken) }
+			s.after(2*time.Minute, s.deny)
+			s.after(4*time.Minute, func() { s.secret, s.manual = "fedcba.0123456789abcdef", false })
+			r, err := start()
+			wanted{reason: Recovered, again: 2}.check(s.t, r, err)
+			took(s.t, r, 4*time.Minute, 5*time.Minute)
+		})
+	})
+	t.Run("one of before was denied", func(t *testing.T) {
+		live(t, nil, func(s *sim, start func() (Report, error)) {
+			s.joined()
+			s.setReady(true)
+			s.expire()
+			s.request = &cluster.Request{Name: "csr-0", Denied: true, Message: "not on this network"}
+			r, err := start()
+			wanted{reason: Recovered, again: 1}.check(s.t, r, err)
 		})
 	})
 	t.Run("no certificate comes", func(t *testing.T) {
@@ -74,8 +104,8 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 			s.asksForNothing = true
 			r, err := start()
 			wanted{reason: JoinFailed, again: -1}.check(s.t, r, err)
-			if s.creds != old || s.pods != 2 {
-				s.t.Errorf("credentials %+v, %d pods", s.creds, s.pods)
+			if s.creds != old || s.pods != 2 || len(s.restarts) > 0 {
+				s.t.Errorf("credentials %+v, %d pods, the kubelet was restarted at %s", s.creds, s.pods, s.restarts)
 			}
 		})
 	})

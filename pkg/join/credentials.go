@@ -97,6 +97,22 @@ func (r *run) bootstrapEnded(back, forget bool) {
 	}
 }
 
+// stopAsking: a kubelet whose request was denied has the token in its memory, and
+// makes another one 2 s later (client-go util/certificate). One that is started
+// again goes by its files, which are as they were.
+func (r *run) stopAsking(ctx context.Context) {
+	if !r.facts.Request.Value.Denied {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	err := r.w.RestartKubelet(bounded)
+	r.did(judge.Action{Kind: judge.RestartKubelet}, err != nil)
+	if err != nil {
+		r.tell.warn(fmt.Sprintf("the kubelet, whose certificate request was denied, cannot be restarted, and may make another: %v", err))
+	}
+}
+
 // follow keeps a watch on our Node while there are credentials to do so with.
 func (r *run) follow(ctx context.Context) {
 	if r.eyes.creds == nil || r.eyes.watch != nil || r.policy.Reset == judge.ResetAlways && !r.memory.ForcedDone {

@@ -21,7 +21,7 @@ func (r *run) lookWithToken(asked question) func(context.Context) func() {
 	if joins {
 		r.warnExposed()
 	}
-	tokens, refused := r.tokens, r.memory.TokenRefused() || r.memory.Is == judge.Refused
+	tokens, refused := r.tokens, r.memory.TokenRefused() || r.memory.Is == judge.Refused || r.memory.Barred != ""
 	if joins && tokens.due(refused) {
 		// while it is read nothing else can be said of it
 		r.tell.obstacle = &Error{Reason: JoinFailed, Message: "the token's source had not answered", Hint: r.tokenHint(nil)}
@@ -40,6 +40,9 @@ func (r *run) lookWithToken(asked question) func(context.Context) func() {
 		return func() {
 			if readErr != nil {
 				r.unread(readErr)
+			}
+			if tokens.token != r.tokens.token {
+				r.memory = r.memory.NewToken()
 			}
 			r.tokens = tokens
 			r.probed(p, asked, at)

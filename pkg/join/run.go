@@ -311,6 +311,7 @@ func (r *run) backOff(ctx context.Context, failure judge.Action) {
 	r.facts.Join = judge.Joining{}
 	if !r.memory.BootstrapAt.IsZero() {
 		r.bootstrapEnded(true, false)
+		r.stopAsking(ctx)
 	}
 	r.tell.end(err)
 	r.tell.failed(err)

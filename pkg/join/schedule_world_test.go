@@ -199,6 +199,9 @@ func (s *sim) approve() {
 func (s *sim) deny() {
 	if s.request != nil && s.request.Pending {
 		s.request.Pending, s.request.Denied = false, true
+		if life := s.life; life == s.bootstraps {
+			s.after(2*time.Second, func() { s.asksAgain(life) })
+		}
 	}
 }
 

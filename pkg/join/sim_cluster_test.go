@@ -26,24 +26,26 @@ const (
 
 // simCluster is what the API server has, and how it answers.
 type simCluster struct {
-	down     bool          // nothing answers
-	frozen   bool          // connections stay open, and nothing answers
-	answers  time.Duration // after which it does
-	requests int           // that came
-	secret   string        // of the token that the cluster takes, if not simToken
-	manual   bool          // nobody approves certificate requests
-	verdict  cluster.Probe // what a probe finds, if not Proven
-	node     *cluster.Node // the one that the kubelet's credentials, or else the machine, name
-	backup   *cluster.Node // as it was before it was deleted
-	uids     int
-	refuses  bool // 401 to kubelets
-	policy   bool // Nodes are refused
-	mute     bool // kubelets do not register, and do not say why
-	ready    bool // a network plugin is there
-	tainted  bool // kubelets register with the cloud's taint
-	request  *cluster.Request
-	watchers []chan struct{}
-	judge    func(n cluster.Node) (other bool) // its Node's machineID is another one's
+	down       bool          // nothing answers
+	frozen     bool          // connections stay open, and nothing answers
+	answers    time.Duration // after which it does
+	requests   int           // that came
+	secret     string        // of the token that the cluster takes, if not simToken
+	manual     bool          // nobody approves certificate requests
+	verdict    cluster.Probe // what a probe finds, if not Proven
+	node       *cluster.Node // the one that the kubelet's credentials, or else the machine, name
+	backup     *cluster.Node // as it was before it was deleted
+	uids       int
+	refuses    bool // 401 to kubelets
+	policy     bool // Nodes are refused
+	mute       bool // kubelets do not register, and do not say why
+	ready      bool // a network plugin is there
+	tainted    bool // kubelets register with the cloud's taint
+	request    *cluster.Request
+	bootstraps int // the life of the kubelet that bootstraps again,
+	csrs       int // and how often one has made a request
+	watchers   []chan struct{}
+	judge      func(n cluster.Node) (other bool) // its Node's machineID is another one's
 
 	stranger       bool             // another cluster answers at the endpoint
 	hideFromToken  bool             // asked with the token, there is no Node of our name

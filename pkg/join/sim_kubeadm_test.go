@@ -108,17 +108,27 @@ func (s *sim) BootstrapAgain(ctx context.Context, server *cluster.Credentials, t
 	}
 	s.aside, s.asideTorn = s.creds, s.torn
 	s.creds, s.torn, s.disk.BootstrapConf = nil, nil, true
-	if !s.asksForNothing {
-		s.request = &cluster.Request{Name: fmt.Sprintf("csr-%d", s.life), Pending: true, Own: true}
-	}
 	if s.running {
 		s.end(false)
 	}
 	s.startKubelet()
 	s.begun = s.born
 	life := s.life
+	s.bootstraps = life
+	if !s.asksForNothing {
+		s.after(300*time.Millisecond, func() { s.asksAgain(life) })
+	}
 	s.after(500*time.Millisecond, func() { s.bootstrapped(life, token) })
 	return nil
+}
+
+// asksAgain: a kubelet whose request is denied makes another one.
+func (s *sim) asksAgain(life int) {
+	if s.life != life || !s.running || s.held != nil || s.request != nil && s.request.Pending {
+		return
+	}
+	s.csrs++
+	s.request = &cluster.Request{Name: fmt.Sprintf("csr-again-%d", s.csrs), Pending: true, Own: true}
 }
 
 func (s *sim) bootstrapped(life int, token string) {

@@ -118,7 +118,7 @@ func (s *sim) fatal() string {
 	switch {
 	case s.dies != "" || !s.alive || s.usable():
 		return s.dies
-	case s.creds == nil && len(s.mounts) == 0 && s.request != nil && s.request.Own:
+	case s.creds == nil && len(s.mounts) == 0 && (s.request != nil && s.request.Own || s.disk.BootstrapConf && !s.asksForNothing):
 		return ""
 	}
 	return "failed to run Kubelet: unable to load bootstrap kubeconfig"

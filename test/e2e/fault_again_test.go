@@ -156,18 +156,23 @@ func TestBootstrapAgainWaitsForAPersonsApprovalAndTakesANoForAnAnswer(t *testing
 		s := s.in(t)
 		was := s.traceOf(denied, "/etc/kubernetes", "/var/lib/kubelet/pki")
 		p := s.start(denied, s.args("--timeout", "45s", "--hold", "5s")...)
+		requests := 0
 		for ended := false; !ended; {
 			select {
 			case <-p.Done():
 				ended = true
 			case <-time.After(time.Second):
-				_, err := s.cp.DenyCSRs(s.ctx)
+				n, err := s.cp.DenyCSRs(s.ctx)
 				s.must(err)
+				requests += n
 			}
 		}
 		e := p.end()
 		members[denied].lives()
-		e.is(7, "JoinFailed").bootstrapped(some).counts(0, 0, 0, 0).says("certificate request csr-", "was denied: decided by the testbed")
+		e.is(7, "JoinFailed").bootstrapped(1).counts(0, 0, 0, 0).says("certificate request csr-", "was denied: decided by the testbed", "run nodejoin again")
+		if requests != 1 {
+			t.Errorf("the kubelet has made %d requests, each denied", requests)
+		}
 		is := s.traceOf(denied, "/etc/kubernetes", "/var/lib/kubelet/pki")
 		for path := range was.files {
 			if is.files[path] != was.files[path] {
@@ -175,5 +180,9 @@ func TestBootstrapAgainWaitsForAPersonsApprovalAndTakesANoForAnAnswer(t *testing
 			}
 		}
 		s.tidy(denied)
+
+		t.Log("and what was denied then says nothing of what is asked for now")
+		s.must(s.cp.SetCSRApproval(true))
+		members[denied].renewed(s.start(denied, s.args()...).end().is(0, "Recovered").bootstrapped(1).counts(0, 0, 0, 0).within(20 * time.Second))
 	})
 }

@@ -21,6 +21,8 @@ func (v *view) lostCredentials() (Action, bool) {
 		return pass()
 	case !v.m.BootstrapAt.IsZero():
 		return v.bootstraps()
+	case v.m.Barred != "" && v.bootstrapsAs(node.Node):
+		return v.barred(), true
 	case !v.bootstrapsAs(node.Node),
 		runs && (node.Node.Ready != "Unknown" || v.f.Request.Known() && !v.f.Request.Value.Approves):
 		return pass()
@@ -51,11 +53,19 @@ func (v *view) uselessCredentials(why string) (Action, bool) {
 		return v.ask(Unit, Verify), true
 	case !v.bootstrapsAs(node):
 		return pass()
+	case v.m.Barred != "":
+		return v.barred(), true
 	case node.Ready != "Unknown":
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the cluster has yet to notice that nobody reports for Node %q", why, node.Name),
 			"it does so within "+seconds(GracePeriod)+"; then the kubelet is to get new ones", nil).asking(v, TokensNode, ProbeSilent), true
 	}
-	return v.bringBack(Bootstrap, why, time.Time{}, Token|TokensNode), true
+	return v.bringBack(Bootstrap, why, time.Time{}, Token|TokensNode|Certificate), true
+}
+
+// barred: who denied the kubelet's request would deny another one.
+func (v *view) barred() Action {
+	return v.wait(Verify, JoinFailed, v.m.Barred, "the kubelet has what it had, and asks again if there is another token; else see who denied it, and run nodejoin again", nil).
+		asking(v, Token|Kubeconfig|Unit, ProbeSilent)
 }
 
 // otherCA: the cluster that is to be joined has another CA than the credentials.

@@ -64,6 +64,7 @@ type Memory struct {
 	PutBackUID      string    // of the deleted Node that was put back last, well or not,
 	PutBackAt       time.Time // and when; zero once the kubelet has taken it up, or was restarted for it
 	BootstrapAt     time.Time // the kubelet bootstraps again since; zero once it has its certificate, or that has failed
+	Barred          string    // the denial of its request: with this token no kubelet asks again
 	GoneSpent       bool      // a reset because the Node stayed away has been done
 	CloneDoubted    bool      // nobody but our kubelet reported for a Node that seemed another machine's
 	ForcedDone      bool      // so has the one of --reset=always
@@ -252,7 +253,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 			return m
 		}
 		if a.Kind == Bootstrap {
-			m.BootstrapAt = now
+			m.BootstrapAt, m.Denial, m.DenialTold = now, f.Request.Value.Denial, f.Request.Value.Denial // a request of before
 		}
 		m.CloneDoubted = m.CloneDoubted || a.Kind == StartKubelet && m.Is == Foreign
 		m.PutBackAt = time.Time{}
@@ -327,7 +328,16 @@ func (m Memory) JoinEnded(now time.Time) Memory {
 
 // Failed notes that an attempt failed, and until when the next one waits.
 func (m Memory) Failed(now, until time.Time) Memory {
+	if !m.BootstrapAt.IsZero() && m.Denial != m.DenialTold {
+		m.Barred = m.Denial
+	}
 	m.FailedAt, m.BackOffUntil, m.DenialTold, m.BootstrapAt = now, until, m.Denial, time.Time{}
+	return m
+}
+
+// NewToken notes that there is another one, whose request may be approved.
+func (m Memory) NewToken() Memory {
+	m.Barred = ""
 	return m
 }
 
