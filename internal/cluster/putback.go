@@ -173,7 +173,10 @@ func mark(node *corev1.Node) string {
 
 // TakenUp reports whether the running kubelet has taken up the Node that was put
 // back with this UID at since, by its own clock: if not, what is still missing.
-func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time, csiNode bool) (missing string, err error) {
+// Every kubelet has a CSINode before it says that it is Ready; one that nobody has
+// seen was made and went with the Node before, and only a restart brings another
+// (pkg/volume/csi, initializeCSINode).
+func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time) (missing string, err error) {
 	s, node := c.sight(ctx, name)
 	switch {
 	case s.Answer == Absent:
@@ -192,9 +195,6 @@ func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time,
 		return "", err
 	case !renewed.After(since):
 		return "the kubelet's Lease, which was not renewed", nil
-	}
-	if !csiNode {
-		return "", nil
 	}
 	switch _, there, err := c.csiNode(ctx, name); {
 	case apierrors.IsNotFound(err):

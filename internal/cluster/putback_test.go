@@ -209,7 +209,7 @@ func TestTakenUp(t *testing.T) {
 	since := time.Now()
 	look := func(want string) {
 		t.Helper()
-		missing, err := client.TakenUp(t.Context(), "w1", "new-1", since, true)
+		missing, err := client.TakenUp(t.Context(), "w1", "new-1", since)
 		if err != nil || missing != want {
 			t.Errorf("missing %q, %v, wanted %q", missing, err, want)
 		}
@@ -230,9 +230,6 @@ func TestTakenUp(t *testing.T) {
 	look("the CSINode")
 	g.csiNode = someCSINode("uid-1")
 	look("the CSINode, whose owner is another Node")
-	if missing, err := client.TakenUp(t.Context(), "w1", "new-1", since, false); missing != "" || err != nil {
-		t.Errorf("without a CSINode: %q, %v", missing, err)
-	}
 	g.csiNode = someCSINode("new-1")
 	look("")
 	g.node.UID = "new-2"
@@ -246,7 +243,7 @@ func TestTakenUp(t *testing.T) {
 			}
 			return hit
 		}
-		if missing, err := client.TakenUp(t.Context(), "w1", "new-1", since, true); err == nil || missing != "" {
+		if missing, err := client.TakenUp(t.Context(), "w1", "new-1", since); err == nil || missing != "" {
 			t.Errorf("no answer for %s: %q, %v", of, missing, err)
 		}
 	}

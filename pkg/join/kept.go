@@ -110,7 +110,7 @@ func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid s
 	if err != nil {
 		return "", err
 	}
-	missing, err := client.TakenUp(ctx, creds.NodeName, uid, since, of.CSINode != nil)
+	missing, err := client.TakenUp(ctx, creds.NodeName, uid, since)
 	if err == nil && strings.HasPrefix(missing, "the CSINode") {
 		_ = client.PutCSINodeBack(ctx, of, uid) // where that is refused a restart of the kubelet makes it
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,6 +79,29 @@ func TestNodeThatIsDeletedAgainTheMomentItIsBackIsBackAgain(t *testing.T) {
 	if owners := s.csiNode("w1").OwnerReferences; len(owners) != 1 || owners[0].UID != is.UID {
 		t.Errorf("CSINode of %+v, the Node is %s", owners, is.UID)
 	}
+}
+
+// A kubelet makes its CSINode when it starts, and not again: nobody has seen the one that went with the first Node.
+func TestNodeThatIsDeletedAtItsFirstAppearanceHasACSINodeInTheEnd(t *testing.T) {
+	s := tellLive(t, readyExternal())
+	s.fault(38)
+	var once sync.Once
+	s.views("w1", func(event.EventType, *core.Node) {
+		once.Do(func() {
+			for s.csiNode("w1").UID == "" && s.ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if err := s.cp.DeleteNode(s.ctx, "w1"); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	e := s.join(s.args("--hold", "15s")...).is(0, "Recovered").returned(1).counts(1, 0, atMostOne, 1)
+	s.member(e)
+	if owners := s.csiNode("w1").OwnerReferences; len(owners) != 1 || string(owners[0].UID) != e.report.Node.UID {
+		t.Errorf("CSINode of %+v, the Node is %s", owners, e.report.Node.UID)
+	}
+	t.Logf("%d kubelet restarts", e.report.Counts.KubeletRestarts)
 }
 
 // Each next run is wanted by whoever starts it, and finds no Node: it comes as a new one, by a restart.

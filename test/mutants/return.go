@@ -62,6 +62,7 @@ var back = []mutant{
 	// what comes of it
 	{"1", "a kubelet that has taken it up", inNode, "case runs && !v.m.PutBackAt.IsZero():", "case false:"},
 	{"1", "a word after the return that it was taken up", inMemory, "f.Untaken.Value == \"\" && f.Untaken.Acts == m.Acts {", "f.Untaken.Value == \"\" {"},
+	{"1", "a CSINode before it counts as taken up", atPutBack, "case apierrors.IsNotFound(err):\n\t\treturn \"the CSINode\", nil", "case apierrors.IsNotFound(err):\n\t\treturn \"\", nil"},
 	{"1", "that word being a yes", inMemory, "f.Untaken.Value == \"\" && f.Untaken.Acts == m.Acts {", "f.Untaken.Acts == m.Acts {"},
 	{"1", "the Node that was put back being the one that is taken up", atPutBack, "case s.Node.UID != uid:", "case false:"},
 	{"1", "the kubelet's status in what it takes up", atPutBack, "case !slices.ContainsFunc(node.ManagedFields, byKubelet):", "case node == nil:"},
