@@ -1,7 +1,6 @@
 package join
 
 import (
-	"cmp"
 	"testing"
 	"time"
 
@@ -71,20 +70,30 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 			}
 		})
 	})
-	t.Run("denied, and then there is another token", func(t *testing.T) {
-		live(t, func(c *Config) { c.Token = Token{Command: "some source"} }, func(s *sim, start func() (Report, error)) {
-			s.joined()
-			s.setReady(true)
-			s.expire()
-			s.manual = true
-			s.source = func() string { return cmp.Or(s.secret, simToken) }
-			s.after(2*time.Minute, s.deny)
-			s.after(4*time.Minute, func() { s.secret, s.manual = "fedcba.0123456789abcdef", false })
-			r, err := start()
-			wanted{reason: Recovered, again: 2}.check(s.t, r, err)
-			took(s.t, r, 4*time.Minute, 5*time.Minute)
+	for name, begin := range map[string]func(*sim){
+		"expired, denied, and then there is another token": (*sim).expire,
+		"gone, denied, and then there is another token":    func(s *sim) { s.creds = nil; s.stopKubelet() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, func(c *Config) { c.Token = Token{Command: "some source"} }, func(s *sim, start func() (Report, error)) {
+				s.joined()
+				s.setReady(true)
+				begin(s)
+				s.manual = true
+				s.source = func() string {
+					if s.second {
+						return simToken2
+					}
+					return simToken
+				}
+				s.after(2*time.Minute, s.deny)
+				s.after(4*time.Minute, func() { s.second, s.manual = true, false })
+				r, err := start()
+				wanted{reason: Recovered, again: 2}.check(s.t, r, err)
+				took(s.t, r, 4*time.Minute, 5*time.Minute)
+			})
 		})
-	})
+	}
 	t.Run("one of before was denied", func(t *testing.T) {
 		live(t, nil, func(s *sim, start func() (Report, error)) {
 			s.joined()

@@ -32,6 +32,7 @@ type simCluster struct {
 	requests   int           // that came
 	secret     string        // of the token that the cluster takes, if not simToken
 	manual     bool          // nobody approves certificate requests
+	second     bool          // simToken2 is taken, too
 	verdict    cluster.Probe // what a probe finds, if not Proven
 	node       *cluster.Node // the one that the kubelet's credentials, or else the machine, name
 	backup     *cluster.Node // as it was before it was deleted
@@ -271,7 +272,7 @@ func (s *sim) ca() []byte {
 }
 
 func (s *sim) takes(token string) bool {
-	return token == simToken && s.secret == "" || token == s.secret
+	return token == simToken && s.secret == "" || token == s.secret || token == simToken2 && s.second
 }
 
 func (s *sim) tokenIsGood() bool {

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	simToken = "abcdef.0123456789abcdef"
-	simBoot  = "boot-of-this-machine"
+	simToken  = "abcdef.0123456789abcdef"
+	simToken2 = "ghijkl.0123456789abcdef"
+	simBoot   = "boot-of-this-machine"
 )
 
 var simID = host.Identity{BootID: simBoot, MachineID: "machine-of-ours"}
