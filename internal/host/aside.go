@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
 )
 
 // aside is what the name of a file ends with that was moved out of the kubelet's way. It stays in its directory, so that
@@ -57,6 +61,20 @@ func (h Host) RemoveAside(paths ...string) error {
 	return nil
 }
 
+// MovedAside is when the last of them was; zero: none is.
+func (h Host) MovedAside(paths ...string) (last time.Time) {
+	for _, path := range paths {
+		var stat syscall.Stat_t
+		if syscall.Lstat(h.Path(path)+aside, &stat) != nil {
+			continue
+		}
+		if at := time.Unix(stat.Ctim.Unix()); at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
 // WriteBootstrapConf puts a kubeconfig with a token in it where the kubelet looks for one: a link, to a file in memory.
 // remove takes both away.
 func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func() error, err error) {
@@ -68,6 +86,18 @@ func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func()
 		return nil, errors.Join(fmt.Errorf("writing a bootstrap kubeconfig: %w", err), removeSecret())
 	}
 	return func() error { return errors.Join(removeFile(h.Path(path)), removeSecret()) }, nil
+}
+
+// RemoveSecretLink removes the link that WriteBootstrapConf has left in a run that was killed. Anything else stays.
+func (h Host) RemoveSecretLink(path string) error {
+	to, err := os.Readlink(h.Path(path))
+	if err != nil || !strings.HasPrefix(filepath.Base(to), secretPrefix) {
+		return nil //nolint:nilerror // it is none
+	}
+	if err := removeFile(h.Path(path)); err != nil {
+		return fmt.Errorf("removing the bootstrap kubeconfig of a run that was killed: %w", err)
+	}
+	return nil
 }
 
 // removeFile removes a file, or a link; none there is fine.

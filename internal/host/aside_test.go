@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -77,5 +78,32 @@ func TestABootstrapsTokenReachesNoDisk(t *testing.T) {
 	left, _ := os.ReadDir(h.Path(runtimeDir))
 	if _, err := os.Lstat(h.Path(conf)); !os.IsNotExist(err) || len(left) > 0 {
 		t.Errorf("%v, and %d secrets are left", err, len(left))
+	}
+}
+
+// Of links in the place of a bootstrap kubeconfig ours alone goes, and of a file none.
+func TestOnlyTheLinkOfARunThatWasKilledIsRemoved(t *testing.T) {
+	const conf = "/etc/kubernetes/bootstrap-kubelet.conf"
+	for name, c := range map[string]struct {
+		to    string
+		stays bool
+	}{
+		"ours, to nowhere":   {"/run/nodejoin/" + secretPrefix + "GONE", false},
+		"ours, in /dev/shm":  {"/dev/shm/" + secretPrefix + "GONE", false},
+		"another, somewhere": {"/srv/bootstrap.conf", true},
+		"no link":            {"", true},
+	} {
+		h := machine(t, map[string]string{conf: "somebody's"})
+		if c.to != "" {
+			if err := errors.Join(os.Remove(h.Path(conf)), os.Symlink(c.to, h.Path(conf))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.RemoveSecretLink(conf); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(h.Path(conf)); (err == nil) != c.stays {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

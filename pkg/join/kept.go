@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -183,7 +184,7 @@ func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credential
 	if again.conf != bootstrapConf {
 		aside = append(aside[:len(aside):len(aside)], again.conf)
 	}
-	if err = m.MoveAside(aside...); err == nil {
+	if err = errors.Join(m.RemoveSecretLink(again.conf), m.MoveAside(aside...)); err == nil {
 		m.again.remove, err = m.WriteBootstrapConf(again.conf, content)
 	}
 	if err == nil {
@@ -203,7 +204,7 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 			return err
 		}
 	}
-	err = nil
+	err = m.RemoveSecretLink(again.conf)
 	if again.remove != nil {
 		err = again.remove()
 		m.again.remove = nil
@@ -227,13 +228,17 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 }
 
 // resume: where a run was killed while a kubelet bootstrapped again, and none runs
-// any more, that was not to be.
+// that was started for it, that was not to be. When a process was started is known
+// to about a second.
 func (m *machine) resume() {
-	if running, err := m.KubeletProcesses(); err != nil || len(running) > 0 {
+	running, err := m.KubeletProcesses()
+	again, _ := m.bootstrapOf()
+	moved := m.MovedAside(again.own...)
+	mayBootstrap := func(p host.KubeletProcess) bool { return p.Started.IsZero() || moved.Sub(p.Started) < 2*time.Second }
+	if err != nil || moved.IsZero() || slices.ContainsFunc(running, mayBootstrap) {
 		return
 	}
 	if _, missing := m.Credentials(); errors.Is(missing, fs.ErrNotExist) {
-		again, _ := m.bootstrapOf()
 		_ = m.MoveBack(again.own...) // what cannot be moved is looked for in vain, and said
 	}
 }

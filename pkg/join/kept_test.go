@@ -66,13 +66,15 @@ func TestWhatARunThatWasKilledHasSeen(t *testing.T) {
 	}
 }
 
+var bootstrapArgs = host.KubeletArgs{Kubeconfig: "/k/kubelet.conf", CertDir: "/k/pki", BootstrapKubeconfig: "/k/bootstrap.conf"}
+
 // kubeletOf is a machine with a service that a script is in place of, and a kubelet's credentials.
 func kubeletOf(t *testing.T, systemctl string) (m *machine, read func(string) string) {
 	t.Helper()
 	root, bin := inMemory(t), t.TempDir()
 	put(t, filepath.Join(bin, "systemctl"), "#!/bin/sh\n"+systemctl+"\n")
 	t.Setenv("PATH", bin)
-	m = machineOf(root, host.KubeletArgs{Kubeconfig: "/k/kubelet.conf", CertDir: "/k/pki", BootstrapKubeconfig: "/k/bootstrap.conf"})
+	m = machineOf(root, bootstrapArgs)
 	put(t, m.Path("/k/kubelet.conf"), "conf of before")
 	put(t, m.Path("/k/pki/kubelet-client-current.pem"), "certificate of before")
 	return m, func(path string) string {

@@ -72,6 +72,8 @@ func TestKubeletWithoutUsableCredentialsBootstrapsAgainInPlaceAndItsPodsLive(t *
 	s.must(s.cp.Outdate(off, false))
 	s.must(off.Reboot())
 	s.must(s.cp.Outdate(s.node, false))
+	nowhere := s.node.Path("/etc/kubernetes/bootstrap-kubelet.conf") // of a run that was killed before a reboot
+	s.must(os.Symlink("/run/nodejoin/nodejoin-secret-GONE", nowhere))
 	s.must(s.node.StartUnit("kubelet")) // it crashes: there is no bootstrap-kubelet.conf
 	s.must(s.cp.Outdate(file, true))
 	s.must(torn.StopUnit("kubelet"))
