@@ -6,9 +6,25 @@ import (
 	"testing"
 	"time"
 
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/nodejoin/nodejoin/test/packages"
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
+
+// noticed turns a Node Unknown whose kubelet has stopped, as the cluster does after its grace period.
+func (s *story) noticed(name string) {
+	s.Helper()
+	n := s.nodeNamed(name)
+	for i := range n.Status.Conditions {
+		if n.Status.Conditions[i].Type == core.NodeReady {
+			n.Status.Conditions[i].Status = core.ConditionUnknown
+		}
+	}
+	_, err := s.cp.Client().CoreV1().Nodes().UpdateStatus(s.ctx, n, meta.UpdateOptions{})
+	s.must(err)
+}
 
 const leftVolume = "/var/lib/kubelet/pods/left/volumes/v"
 
@@ -127,6 +143,28 @@ func TestTheDebsUnitJoinsAtBootAndAPurgeLeavesTheMember(t *testing.T) {
 	unit("active success 0 0", "ActiveState", "Result", "ExecMainStatus", "NRestarts")
 	if after := files(); after != before {
 		t.Errorf("kubeadm's files were\n%sand are\n%s", before, after)
+	}
+
+	t.Log("a certificate that has expired while the machine was off is another one after the boot")
+	s.must(s.node.WriteFile("/etc/nodejoin/token", s.token+"\n", 0o600))
+	do("systemctl", "stop", "kubelet")
+	pair, err := s.cp.ExpiredPair(s.node.Hostname)
+	s.must(err)
+	do("rm", currentPair)
+	s.must(s.node.WriteFile(currentPair, pair, 0o600))
+	s.noticed(e.report.Node.Name)
+	s.must(s.node.Reboot(s.ctx))
+	s.must(s.node.WaitBoot(s.ctx))
+	anew := s.ended(0, "Recovered").bootstrapped(1).counts(0, 0, 0, 0)
+	s.member(anew)
+	if anew.report.Node.UID != e.report.Node.UID {
+		t.Errorf("the Node has UID %s, it had %s", anew.report.Node.UID, e.report.Node.UID)
+	}
+	if left := do("sh", "-c", "find /etc/kubernetes /var/lib/kubelet/pki -name bootstrap-kubelet.conf -o -name '*.before-nodejoin'"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	if state := strings.TrimSpace(do("systemctl", "is-active", "kubelet")); state != "active" {
+		t.Errorf("the kubelet is %s", state)
 	}
 
 	t.Log("what a reset unmounts in the unit is unmounted on the host")

@@ -96,12 +96,11 @@ func TestNodeThatIsDeletedAtItsFirstAppearanceHasACSINodeInTheEnd(t *testing.T) 
 			}
 		})
 	})
-	e := s.join(s.args("--hold", "15s")...).is(0, "Recovered").returned(1).counts(1, 0, atMostOne, 1)
+	e := s.join(s.args("--hold", "15s")...).is(0, "Recovered").returned(1).counts(1, 0, atMostOne, 1).says("was deleted")
 	s.member(e)
 	if owners := s.csiNode("w1").OwnerReferences; len(owners) != 1 || string(owners[0].UID) != e.report.Node.UID {
 		t.Errorf("CSINode of %+v, the Node is %s", owners, e.report.Node.UID)
 	}
-	t.Logf("%d kubelet restarts", e.report.Counts.KubeletRestarts)
 }
 
 // Each next run is wanted by whoever starts it, and finds no Node: it comes as a new one, by a restart.
