@@ -21,7 +21,8 @@ import (
 
 // Host is a machine, seen from its root directory.
 type Host struct {
-	Root string // "/" (or empty) in production, a directory in tests
+	Root   string  // "/" (or empty) in production, a directory in tests
+	Recent *Recent // nil: all processes are looked at for each question
 }
 
 // Path is where elem, a path from the machine's root, lies.

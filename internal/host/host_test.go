@@ -20,7 +20,7 @@ import (
 // TestMain also plays a nodejoin that is killed while it holds the lock.
 func TestMain(m *testing.M) {
 	if root := os.Getenv("HOST_TEST_LOCK"); root != "" {
-		_, err := Host{root}.Lock()
+		_, err := Host{Root: root}.Lock()
 		fmt.Println(err)
 		time.Sleep(time.Minute)
 		os.Exit(0)
@@ -58,7 +58,7 @@ func TestTheNodeNameIsTheHostnameAsKubeadmDerivesIt(t *testing.T) {
 
 func TestPathsStayBelowTheRoot(t *testing.T) {
 	for root, want := range map[string]string{"": "/etc/x", "/": "/etc/x", "/node": "/node/etc/x"} {
-		if got := (Host{root}).Path("/etc/x"); got != want {
+		if got := (Host{Root: root}).Path("/etc/x"); got != want {
 			t.Errorf("root %q: got %q, want %q", root, got, want)
 		}
 	}

@@ -86,12 +86,13 @@ func (k KubeletProcess) ComesFrom(pid int) bool {
 
 // kubelet is what a process is as one; nil if it is none, or another machine's.
 func (h Host) kubelet(p process) (*KubeletProcess, error) {
-	line, err := h.commandLine(p.pid)
+	is, err := h.program(p)
+	line := is.line
 	if err != nil || len(line) == 0 {
 		return nil, err
 	}
 	hyperkube := filepath.Base(line[0]) == "hyperkube" && len(line) > 1 && line[1] == "kubelet"
-	if !hyperkube && !slices.ContainsFunc(h.programNames(p, line), kubeletName.MatchString) {
+	if !hyperkube && !slices.ContainsFunc(is.names, kubeletName.MatchString) {
 		return nil, nil
 	}
 	if slices.ContainsFunc(line, func(arg string) bool { return slices.Contains(kubeletWords, arg) }) {
@@ -227,12 +228,12 @@ func descends(all map[int]process, pid, from int) bool {
 
 // kubeadmCommand is what a kubeadm of this machine does to it; "" if that is nothing, or the process is something else.
 func (h Host) kubeadmCommand(p process) (string, error) {
-	line, err := h.commandLine(p.pid)
-	if err != nil || len(line) == 0 || !slices.Contains(h.programNames(p, line), "kubeadm") {
+	is, err := h.program(p)
+	if err != nil || !slices.Contains(is.names, "kubeadm") {
 		return "", err
 	}
 	// Options, with or without a value of their own, may come first. To know which have one, one would have to know all.
-	for _, arg := range line[1:] {
+	for _, arg := range is.line[1:] {
 		changes, known := kubeadmCommands[arg]
 		if known && !changes {
 			return "", nil

@@ -24,8 +24,8 @@ type process struct {
 	ticks              int64  // from the boot to its start
 }
 
-// processes are the living processes that /proc shows. A zombie, which has ended and waits to be reaped, is none.
-func (h Host) processes() ([]process, error) {
+// readProcesses leaves zombies out, which have ended and wait to be reaped.
+func (h Host) readProcesses() ([]process, error) {
 	entries, err := os.ReadDir(h.Path("/proc"))
 	if err != nil {
 		return nil, err
@@ -172,10 +172,7 @@ func (h Host) commandLine(pid int) ([]string, error) {
 // programNames are those under which a process goes: the kernel's name for it, which alone tells of a script (its file is
 // the shell), its command's first word, and its file, which the kernel marks once an upgrade has replaced it.
 func (h Host) programNames(p process, line []string) []string {
-	names := []string{p.comm}
-	if len(line) > 0 {
-		names = append(names, filepath.Base(line[0]))
-	}
+	names := []string{p.comm, filepath.Base(line[0])}
 	if exe, err := os.Readlink(h.proc(p.pid, "exe")); err == nil {
 		names = append(names, filepath.Base(strings.TrimSuffix(exe, " (deleted)")))
 	}

@@ -14,10 +14,7 @@ import (
 
 // argsFor is how long the kubelet's arguments are remembered: the disk is asked
 // for its credentials ten times a second while kubeadm runs.
-const (
-	argsFor = time.Second
-	amoment = 100 * time.Millisecond
-)
+const argsFor = time.Second
 
 // kubeletArgs are those of the kubelet that runs; without one, those with which
 // its service would start it. Where these are not known, those of the one that
@@ -50,14 +47,9 @@ func (m *machine) kubeletArgs() (host.KubeletArgs, error) {
 	return m.kubelets.args, nil
 }
 
-// KubeletProcesses are as they were a moment ago: who asks for several facts at
-// once looks through the processes once.
 func (m *machine) KubeletProcesses() ([]host.KubeletProcess, error) {
 	m.kubelets.Lock()
 	defer m.kubelets.Unlock()
-	if time.Since(m.kubelets.at) < amoment {
-		return m.kubelets.run, nil
-	}
 	return m.lookForKubelets()
 }
 
@@ -67,7 +59,6 @@ func (m *machine) lookForKubelets() ([]host.KubeletProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.kubelets.at, m.kubelets.run = began, run
 	oldest := 0
 	for i, p := range run { // of several, the one that has run longest
 		if i == 0 || p.Started.Before(run[oldest].Started) {
@@ -123,7 +114,8 @@ func (m *machine) Pods() (int, error) {
 func (m *machine) forgetKubelets() {
 	m.kubelets.Lock()
 	defer m.kubelets.Unlock()
-	m.kubelets.at, m.kubelets.argsAt = time.Time{}, time.Time{}
+	m.kubelets.argsAt = time.Time{}
+	m.Recent.Forget()
 }
 
 func (m *machine) RestartKubelet(ctx context.Context) error {

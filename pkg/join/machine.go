@@ -51,8 +51,6 @@ type machine struct {
 	service  sync.Mutex // held while the service is asked for its arguments
 	kubelets struct {   // what was last seen of them
 		sync.Mutex
-		at     time.Time
-		run    []host.KubeletProcess
 		ran    bool // one did, in this run
 		argsAt time.Time
 		args   host.KubeletArgs
@@ -112,7 +110,7 @@ func newMachine(p *plan) (*machine, error) {
 
 // identify finds out who this machine is; nothing is touched.
 func identify(p *plan) (*machine, error) {
-	m := &machine{Host: host.Host{Root: "/"}, plan: p, tokens: tokenReader{plan: p}, began: time.Now()}
+	m := &machine{Host: host.Host{Root: "/", Recent: &host.Recent{}}, plan: p, tokens: tokenReader{plan: p}, began: time.Now()}
 	m.fqdn = sync.OnceValue(func() string { return m.Host.FQDN(context.Background()) })
 	m.identity = m.Identity()
 	if m.identity.BootID == "" {

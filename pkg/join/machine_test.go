@@ -16,7 +16,7 @@ import (
 // machineOf is one on which a kubelet with these arguments was seen just now.
 func machineOf(root string, args host.KubeletArgs) *machine {
 	m := &machine{Host: host.Host{Root: root}, plan: &plan{}}
-	m.kubelets.at, m.kubelets.argsAt, m.kubelets.args = time.Now().Add(time.Hour), time.Now().Add(time.Hour), args // for as long as the test lasts
+	m.kubelets.argsAt, m.kubelets.args = time.Now().Add(time.Hour), args // for as long as the test lasts
 	return m
 }
 
@@ -38,7 +38,7 @@ func TestCredentialsAreThoseOfTheKubeletThatRuns(t *testing.T) {
 
 func TestPodsAreCountedWhereTheKubeletThatRunsKeepsThem(t *testing.T) {
 	m := stopped(t, "/usr/bin/kubelet")
-	m.kubelets.at, m.kubelets.argsAt = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+	m.kubelets.argsAt = time.Now().Add(time.Hour)
 	for _, pod := range []string{"5f0b", "77aa"} {
 		put(t, m.Path("/srv/kubelet/pods/"+pod+"/volumes/x"), "")
 	}
