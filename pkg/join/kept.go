@@ -230,12 +230,11 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 // resume: where a run was killed while a kubelet bootstrapped again, and none runs
 // that was started for it, that was not to be. When a process was started is known
 // to about a second.
-func (m *machine) resume() {
-	running, err := m.KubeletProcesses()
+func (m *machine) resume(running []host.KubeletProcess) {
 	again, _ := m.bootstrapOf()
 	moved := m.MovedAside(again.own...)
 	mayBootstrap := func(p host.KubeletProcess) bool { return p.Started.IsZero() || moved.Sub(p.Started) < 2*time.Second }
-	if err != nil || moved.IsZero() || slices.ContainsFunc(running, mayBootstrap) {
+	if moved.IsZero() || slices.ContainsFunc(running, mayBootstrap) {
 		return
 	}
 	if _, missing := m.Credentials(); errors.Is(missing, fs.ErrNotExist) {

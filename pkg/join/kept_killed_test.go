@@ -63,8 +63,7 @@ func TestABootstrapThatWasKilledIsEndedByTheNextRun(t *testing.T) {
 					}
 				}
 				next := machineOf(m.Root, bootstrapArgs)
-				next.kubelets.run = c.run
-				next.resume()
+				next.resume(c.run)
 				if err := next.Sweep(); err != nil {
 					t.Fatal(err)
 				}

@@ -100,7 +100,9 @@ func newMachine(p *plan) (*machine, error) {
 	if p.DryRun {
 		return m, nil
 	}
-	m.resume()
+	if running, err := m.KubeletProcesses(); err == nil {
+		m.resume(running)
+	}
 	if err := m.Sweep(); err != nil {
 		m.close()
 		return nil, &Error{Reason: HostUnfit, Message: "a secret left by an earlier run cannot be removed", Err: err}

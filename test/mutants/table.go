@@ -66,8 +66,8 @@ var others = []mutant{
 	{"10", "leaving it where nodejoin refuses to touch anything", "pkg/join/run.go", "case Usage, HostUnfit, Refused:", "case Usage:"},
 
 	{"11", "reading the token again after a refusal", "pkg/join/discover.go",
-		"return t.fetched.IsZero() || (refused || t.err != nil) && time.Since(t.fetched) >= tokenEvery", "return t.fetched.IsZero()"},
-	{"11", "reading the token again for every attempt", "pkg/join/run.go", "r.tokens.fetched = time.Time{} // it is read for every attempt", ""},
+		"return t.fetched.IsZero() || refused && since >= tokenEvery || t.err != nil && since >= t.retry", "return t.fetched.IsZero()"},
+	{"11", "reading the token again for every attempt", "pkg/join/run.go", "r.tokens.fetched, r.facts.Name.At = time.Time{}, time.Time{} // they are read for every attempt", "r.facts.Name.At = time.Time{}"},
 
 	{"12", "the lock", "internal/host/lock.go", "syscall.LOCK_EX|syscall.LOCK_NB", "syscall.LOCK_SH|syscall.LOCK_NB"},
 	{"13", "the first error", "pkg/join/narrate.go", `if t.report.FirstError == "" {`, `if true {`},
