@@ -11,6 +11,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -46,6 +47,14 @@ func (h Host) NodeName() (string, error) {
 		return "", errors.New("this machine has no hostname")
 	}
 	return name, nil
+}
+
+// CloudInitWorks reports whether cloud-init has begun with this boot and is not done: it names machines, and mounts their disks.
+// Its files are documented as its status and its result.
+func (h Host) CloudInitWorks() bool {
+	_, begun := os.Stat(h.Path("/run/cloud-init/status.json"))
+	_, done := os.Stat(h.Path("/run/cloud-init/result.json"))
+	return begun == nil && errors.Is(done, fs.ErrNotExist)
 }
 
 // fqdnWait bounds one look-up.

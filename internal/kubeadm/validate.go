@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 )
 
@@ -44,6 +45,15 @@ func ValidateToken(s string) error {
 		problem += "; this one has capital letters"
 	}
 	return errors.New(problem)
+}
+
+// ValidateNodeName checks the length of a Node's name, which is also the value of its label kubernetes.io/hostname. The kubelet
+// (kubelet_node_status.go initialNode) starts with a longer one, and cannot register.
+func ValidateNodeName(name string) error {
+	if len(name) > validation.LabelValueMaxLength {
+		return fmt.Errorf("has %d characters, and a Node's label kubernetes.io/hostname takes %d", len(name), validation.LabelValueMaxLength)
+	}
+	return nil
 }
 
 // ValidateHash checks the form of a CA pin, "sha256:" and 64 hexadecimal digits (util/pubkeypin).

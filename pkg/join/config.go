@@ -307,6 +307,9 @@ func (p *plan) checkName() error {
 	if problems := validation.IsDNS1123Subdomain(p.NodeName); len(problems) > 0 {
 		return fmt.Errorf("--node-name: %q: %s", p.NodeName, problems[0])
 	}
+	if err := kubeadm.ValidateNodeName(p.NodeName); err != nil {
+		return fmt.Errorf("--node-name: %q: %w", p.NodeName, err)
+	}
 	return nil
 }
 

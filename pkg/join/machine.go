@@ -160,6 +160,8 @@ func (m *machine) DiscoveryCA() ([]byte, error) {
 	return cluster.DiscoveryFileCA(m.plan.DiscoveryFile)
 }
 
+func (m *machine) HostName() (string, error) { return m.NodeName() }
+
 func (m *machine) FQDN() string { return m.fqdn() }
 
 func (m *machine) LookUpFQDN(ctx context.Context) string { return m.Host.FQDN(ctx) }

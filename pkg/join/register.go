@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/nodejoin/nodejoin/internal/ec2"
+	"github.com/nodejoin/nodejoin/internal/kubeadm"
 	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
@@ -83,18 +84,30 @@ func (n naming) find(ctx context.Context, p *plan, w world) foundName {
 	} else if w.OnEC2() { // nothing depends on it but a warning
 		f.instance, _ = w.Instance(ctx)
 	}
-	switch p.NodeNameFrom {
-	case FromEC2:
+	source := "--node-name-from " + string(p.NodeNameFrom)
+	switch {
+	case p.NodeNameFrom == FromEC2:
 		f.is.name = f.instance.NodeName()
-	case FromFQDN:
+	case p.NodeNameFrom == FromFQDN:
 		if f.is.name = strings.ToLower(w.LookUpFQDN(ctx)); f.is.name == "" {
-			f.missFQDN()
+			f.miss(source+": this machine has no fully qualified name", "`hostname -f` shows it; set it in /etc/hosts or in the DNS, or use --node-name", w)
+			return f
+		}
+	case p.NodeName == "":
+		source = "hostname"
+		var err error
+		if f.is.name, err = w.HostName(); err != nil || f.is.name == "(none)" || f.is.name == "localhost" || strings.HasPrefix(f.is.name, "localhost.") {
+			f.miss(fmt.Sprintf("this machine has no name of its own yet, only %q", f.is.name), "set one with `hostnamectl set-hostname NAME`, or use --node-name", w)
 			return f
 		}
 	}
 	name := f.is.name
-	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		f.end = &Error{Reason: HostUnfit, Message: fmt.Sprintf("--node-name-from %s: a Node cannot be called %q: %s", p.NodeNameFrom, name, problems[0]), Hint: "use --node-name"}
+	problems := validation.IsDNS1123Subdomain(name)
+	if err := kubeadm.ValidateNodeName(name); err != nil {
+		problems = append(problems, err.Error())
+	}
+	if len(problems) > 0 {
+		f.end = &Error{Reason: HostUnfit, Message: fmt.Sprintf("%s: a Node cannot be called %q: %s", source, name, problems[0]), Hint: "use --node-name"}
 		return f
 	}
 	if i := f.instance; p.ProviderID == ProviderIDAuto && i != nil {
@@ -135,15 +148,15 @@ func (f *foundName) findInstance(ctx context.Context, p *plan, w world) {
 	}
 }
 
-// missFQDN: name servers come up late, too.
-func (f *foundName) missFQDN() {
-	missing := &Error{Reason: HostUnfit, Message: "--node-name-from fqdn: this machine has no fully qualified name",
-		Hint: "`hostname -f` shows it; set it in /etc/hosts or in the DNS, or use --node-name"}
-	if time.Since(f.since) >= namePatience {
+// miss: name servers, leases and cloud-init's own steps come late, too.
+func (f *foundName) miss(message, hint string, w world) {
+	missing := &Error{Reason: HostUnfit, Message: message, Hint: hint}
+	if time.Since(f.since) >= namePatience && !w.CloudInitWorks() {
 		f.end = missing
-	} else {
-		f.wait = missing
+		return
 	}
+	missing.Reason = JoinFailed
+	f.wait = missing
 }
 
 // named takes in what was found out about our name.

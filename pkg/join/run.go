@@ -320,7 +320,7 @@ func (r *run) backOff(ctx context.Context, failure judge.Action) {
 		r.tell.lastHint = kubeadmErr.Hint()
 	}
 	r.tell.report.LogTail.Kubelet = r.w.KubeletLog(ctx)
-	r.tokens.fetched = time.Time{} // it is read for every attempt
+	r.tokens.fetched, r.facts.Name.At = time.Time{}, time.Time{} // they are read for every attempt
 	pause := r.pauses.NextBackOff()
 	now := time.Now()
 	r.memory = r.memory.Failed(now, now.Add(pause))

@@ -14,7 +14,21 @@ type simEC2 struct {
 	imds     error         // what it says as long as it tells of none
 	asked    int           // how often
 	fqdn     string
+	hostname string       // "": w1
+	clouding bool         // cloud-init is at work
 	told     registration // what a join registers the Node with
+}
+
+func (s *sim) HostName() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.hostname, "w1"), nil
+}
+
+func (s *sim) CloudInitWorks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clouding
 }
 
 // name is what the kubelet calls its Node.

@@ -24,6 +24,8 @@ type world interface {
 	// StrangerAt reports whether an API server answers at the endpoint whose
 	// certificate does not chain to the credentials' CA.
 	StrangerAt(context.Context, *cluster.Credentials) bool
+	HostName() (string, error)         // as it is now, as kubeadm makes a Node's name of it
+	CloudInitWorks() bool              // which may give this machine its name yet
 	FQDN() string                      // for a hint: as soon as it is known, and then the same
 	LookUpFQDN(context.Context) string // "" if there is none, or not yet
 	OnEC2() bool                       // without asking anybody

@@ -53,6 +53,7 @@ func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 		"no such discovery file":       {args: []string{"--discovery-file", "/root/none", "--token", s.token}, code: 2, says: []string{"--discovery-file", "/root/none"}},
 		"no such config file":          {args: []string{"--config", "/root/none"}, code: 2, says: []string{"--config", "/root/none"}},
 		"config and endpoint":          {args: []string{"10.77.0.2:6443", "--config", config("ok.yaml", v1beta4+discovery)}, code: 2, says: []string{"ENDPOINT", "--config"}},
+		"node name that is too long":   {args: append(good, "--node-name", strings.Repeat("n", 64)), code: 2, says: []string{"--node-name", "64 characters"}},
 		"config and other flags":       {args: []string{"--config", "/root/ok.yaml", "--cri-socket", "unix:///x"}, code: 2, says: []string{"--config", "--node-name"}},
 		"config of old": {args: []string{"--config", config("old.yaml", strings.Replace(v1beta4, "v1beta4", "v1beta3", 1)+discovery)},
 			code: 2, says: []string{"old.yaml", "kubeadm config migrate"}},

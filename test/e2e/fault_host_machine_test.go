@@ -167,3 +167,18 @@ func callVerbs(calls []testbed.Call) []string {
 	}
 	return verbs
 }
+
+// A machine that boots is called as its image until DHCP or cloud-init has named it.
+func TestMachineThatHasNoNameYetIsWaitedFor(t *testing.T) {
+	s := tellLive(t, ready())
+	rename := func(name string) {
+		t.Helper()
+		_, err := s.node.Run(s.ctx, "hostname", name)
+		s.must(err)
+	}
+	rename("localhost")
+	p := s.start(s.node, s.args()...)
+	s.must(p.Stderr.WaitFor(s.ctx, `no name of its own yet, only "localhost"`))
+	rename("w1")
+	s.member(p.end().is(0, "Joined").counts(1, 0, 0, 0))
+}
