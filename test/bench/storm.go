@@ -131,7 +131,9 @@ const (
 exec kubeadm-scripted "$@"
 `
 	kubeletRuns = `#!/bin/sh
-printf '%s\n' LoadState=loaded UnitFileState=enabled ActiveState=active SubState=running
+state='ActiveState=activating SubState=auto-restart Result=exit-code'
+[ -e /etc/kubernetes/kubelet.conf ] && state='ActiveState=active SubState=running'
+printf '%s\n' LoadState=loaded UnitFileState=enabled $state
 `
 )
 

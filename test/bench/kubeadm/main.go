@@ -1,6 +1,6 @@
 // Command kubeadm stands in for kubeadm and the kubelet in a storm of hundreds of joins on one host, which the real ones
 // would not let it survive. What it does over the network is real: it waits for a signed cluster-info as kubeadm does,
-// asks for the Node with the token, gets a certificate by a CertificateSigningRequest, and registers the Node with it. It
+// asks for the Node with the token, gets a certificate by a CertificateSigningRequest, and registers the Node and its CSINode with it. It
 // speaks without client-go, whose start would cost the API server's host more of its processor than all else here.
 package main
 
@@ -29,6 +29,7 @@ import (
 
 	certificates "k8s.io/api/certificates/v1"
 	core "k8s.io/api/core/v1"
+	storage "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -369,7 +370,13 @@ func (j *joining) register(ctx context.Context, pair []byte) error {
 		},
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 7*time.Second) { // as the kubelet does: tryRegisterWithAPIServer
-		if err = client.call(ctx, http.MethodPost, nodesPath, node, &core.Node{}); err == nil || apierrors.IsAlreadyExists(err) {
+		var made core.Node
+		if err = client.call(ctx, http.MethodPost, nodesPath, node, &made); err == nil {
+			return client.call(ctx, http.MethodPost, "/apis/storage.k8s.io/v1/csinodes", &storage.CSINode{
+				ObjectMeta: meta.ObjectMeta{Name: j.name, OwnerReferences: []meta.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: j.name, UID: made.UID}}},
+				Spec:       storage.CSINodeSpec{Drivers: []storage.CSINodeDriver{}},
+			}, &storage.CSINode{})
+		} else if apierrors.IsAlreadyExists(err) {
 			return nil
 		}
 		select {
