@@ -11,7 +11,7 @@ import (
 )
 
 // BootstrapConf is the kubeconfig with which a kubelet asks the server for a
-// certificate of its own. It holds the token.
+// certificate of its own. It holds the token; without one it is a discovery file.
 func BootstrapConf(server string, ca []byte, token string) ([]byte, error) {
 	const name = "bootstrap"
 	config := clientcmdapi.NewConfig()

@@ -55,8 +55,11 @@ type Probe struct {
 
 	Server string // URL that kubeadm will use: cluster-info's, not Endpoint
 	CA     []byte // PEM, trusted: proven by pin, signature or file. Empty until then
-	Bundle []byte // as kubeadm writes it to the disk: CA, with whatever else stands beside it
 	Node   Sighting
+	// Bundle is CA and what cluster-info has beside it, as kubeadm writes it to
+	// pki/ca.crt; CA alone where nothing but the token's signature vouches for the
+	// rest, though a CA is pinned.
+	Bundle []byte
 	Old    bool // Node is what was said some seconds ago, at Node.At
 	// Pinned: the CA matches a pin and the connection's certificate chains to
 	// it, so that a bad signature can only mean a bad secret.
@@ -205,6 +208,9 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 			return wrongCA(said.cluster, d.source.Pins)
 		}
 		p.CA, p.Pinned = said.ca, said.chained
+		if !p.Pinned {
+			p.Bundle = said.ca
+		}
 		if p.Verdict == BadSignature {
 			return p
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,6 +64,45 @@ func TestProbeVerdicts(t *testing.T) {
 			}
 			if s.sawToken() != c.token {
 				t.Errorf("server saw the token: %t, requests %q", !c.token, s.requests)
+			}
+		})
+	}
+}
+
+// Whoever holds a token can sign a cluster-info with a CA of his own beside the pinned one.
+func TestWhatStandsBesideThePinnedCAIsProvenByItsConnectionOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		host   string // the server's certificate is for 127.0.0.1
+		pinned bool
+		whole  bool
+	}{
+		"pinned": {host: "127.0.0.1", pinned: true, whole: true},
+		"pinned, at a name that the certificate has not": {host: "localhost", pinned: true},
+		"by the signature alone":                         {host: "localhost", whole: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newAPIServer(t)
+			pins, one := []string{s.ca.pin()}, s.ca.pem
+			if !c.pinned {
+				pins = nil
+			}
+			s.ca.pem = slices.Concat(one, newAuthority(t).pem)
+			s.info = s.signed(tokenSecret)
+			d, err := NewDiscoverer(Source{Endpoint: strings.Replace(s.endpoint(), "127.0.0.1", c.host, 1), Pins: pins, NodeName: "w1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			p := d.Probe(t.Context(), token, token)
+			if p.Verdict != Proven || p.Server != s.URL {
+				t.Fatalf("verdict %d by %q: %v", p.Verdict, p.Server, p.Err)
+			}
+			want := one
+			if c.whole {
+				want = s.ca.pem
+			}
+			if !bytes.Equal(p.Bundle, want) {
+				t.Errorf("got\n%s\nwanted\n%s", p.Bundle, want)
 			}
 		})
 	}

@@ -153,7 +153,8 @@ func (c *Config) Options() Options {
 }
 
 // Render is the file with o put into its JoinConfiguration: the tokens, the node name, the provider ID, checks to ignore (added to the
-// file's), phases to skip (instead of the file's, as kubeadm's flag does) and, for each of the timeouts that the file does not set, nodejoin's. The
+// file's), phases to skip (instead of the file's, as kubeadm's flag does), a discovery file (instead of discovery by token) and, for each of the
+// timeouts that the file does not set, nodejoin's. The
 // other documents stay as they are, byte for byte; fields of o that a file cannot be combined with (endpoint, hashes, ...) are
 // not looked at. The error is a *FieldError.
 func (c *Config) Render(o Options) ([]byte, error) {
@@ -176,6 +177,13 @@ func (c *Config) Render(o Options) ([]byte, error) {
 		}
 		if s, _ := token["token"].(string); s == "" {
 			return nil, c.wrong("discovery.bootstrapToken.token", "is missing", "set it, or give --token-file or --token-command")
+		}
+		if o.DiscoveryFile != "" {
+			delete(discovery, "bootstrapToken")
+			discovery["file"] = map[string]any{"kubeConfigPath": o.DiscoveryFile}
+			if was.TLSBootstrapToken == "" {
+				discovery["tlsBootstrapToken"] = token["token"] // which kubeadm would take for it
+			}
 		}
 	} else if o.Token != "" {
 		discovery["tlsBootstrapToken"] = o.Token

@@ -145,6 +145,38 @@ func TestAFileForDiscovery(t *testing.T) {
 	}
 }
 
+// The server that was discovered stands in for discovery by token, and nothing else changes.
+func TestADiscoveryFileInPlaceOfAToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "proven.conf")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const own = "cccccc.dddddddddddddddd"
+	for name, tt := range map[string]struct{ text, token, want string }{
+		"the file's token":          {text: whole, want: token},
+		"one from elsewhere":        {text: whole, token: newToken, want: newToken},
+		"one for the kubelet alone": {text: strings.Replace(whole, "tlsBootstrapToken: "+token, "tlsBootstrapToken: "+own, 1), token: newToken, want: own},
+		"none for the kubelet":      {text: strings.Replace(whole, "  tlsBootstrapToken: "+token+"\n", "", 1), want: token},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := parse(t, tt.text)
+			by, err := c.Render(Options{Token: tt.token})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := c.Render(Options{Token: tt.token, DiscoveryFile: file})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin, end, _ := strings.Cut(string(by), "discovery:\n")
+			end = end[strings.Index(end, "futureField:"):]
+			if want := begin + "discovery:\n  file:\n    kubeConfigPath: " + file + "\n  tlsBootstrapToken: " + tt.want + "\n" + end; string(out) != want {
+				t.Errorf("got\n%s\nwanted\n%s", out, want)
+			}
+		})
+	}
+}
+
 func TestFilesThatCannotWork(t *testing.T) {
 	change := func(old, new string) string {
 		if !strings.Contains(whole, old) {

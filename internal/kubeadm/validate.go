@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -106,6 +108,25 @@ func ValidateEndpoint(s string) error {
 		return fmt.Errorf("%s: the port is not a number from 1 to 65535", quoted)
 	}
 	return nil
+}
+
+// MindsEndpoint reports whether kubeadm's checks find something about an endpoint that goes unsaid where a discovery file names
+// the server (preflight/checks.go, JoinNodeChecks): a proxy on the way, or an address whose family is not forwarded.
+func MindsEndpoint(root, endpoint string) bool {
+	host, _, err := net.SplitHostPort(endpoint)
+	if err != nil || os.Getenv("HTTPS_PROXY") != "" || os.Getenv("https_proxy") != "" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	forwarding := "/proc/sys/net/ipv6/conf/default/forwarding"
+	if addr.Unmap().Is4() {
+		forwarding = "/proc/sys/net/ipv4/ip_forward"
+	}
+	content, err := os.ReadFile(filepath.Join(root, forwarding))
+	return err != nil || !strings.HasPrefix(string(content), "1")
 }
 
 // instead proposes s without a path, if that is an endpoint.

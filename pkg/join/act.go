@@ -256,6 +256,9 @@ func (r *run) seeReset(err error) error {
 func (r *run) join(ctx context.Context, a judge.Action) {
 	r.open()
 	r.warnKept()
+	if server := r.eyes.probe.Server; len(r.CACertHashes) > 0 && !r.eyes.probe.Pinned {
+		r.tell.warn(fmt.Sprintf("the API server's certificate at %s does not name it, or is not the pinned CA's: nodejoin goes by %s, which proved itself; kubeadm join alone would fail there", r.Endpoint, server))
+	}
 	r.tell.report.Counts.Joins++
 	r.tell.obstacle = &Error{Reason: JoinFailed, Message: "kubeadm join was still at work"}
 	r.tell.limit(time.Now().Add(r.running.budget))
@@ -268,6 +271,7 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 	attempt, stop := context.WithTimeoutCause(ctx, r.running.budget, errAttempt)
 	back := make(chan error, 1)
 	r.running.back = back
+	server := cluster.Credentials{Server: r.eyes.probe.Server, CA: r.eyes.probe.Bundle}
 	token, bearer, harmlessCA := r.tokens.token, r.bearer(r.tokens.token), judge.HarmlessCA(&r.facts)
 	go func() {
 		defer stop()
@@ -275,7 +279,7 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 			back <- err
 			return
 		}
-		err := r.w.Join(attempt, token, bearer, harmlessCA)
+		err := r.w.Join(attempt, &server, token, bearer, harmlessCA)
 		if rmErr := r.w.RemoveBootstrapConf(); rmErr != nil && err == nil {
 			err = rmErr // it holds the token
 		}

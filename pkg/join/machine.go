@@ -239,29 +239,49 @@ func (m *machine) likelyName() string {
 	return creds.NodeName
 }
 
-// Join gives kubeadm its configuration in a file that lives in memory and no
-// longer than kubeadm.
-func (m *machine) Join(ctx context.Context, token, bearer string, harmlessCA bool) (err error) {
+// Join gives kubeadm the server that was proven, in a discovery file: it need not
+// find out again, and shows the token to nobody else. It is left to discover for
+// itself where a file would keep it from saying what is wrong with this machine.
+func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error {
 	options := m.plan.options(m.node, token, bearer)
 	if harmlessCA && !m.plan.ignoresCAFile() {
 		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), m.plan.caFileCheck())
 	}
+	if options.DiscoveryFile != "" || kubeadm.MindsEndpoint(m.Root, options.Endpoint) {
+		return m.joinWith(ctx, options)
+	}
+	file, err := cluster.BootstrapConf(server.Server, server.CA, "")
+	if err != nil {
+		return err
+	}
+	return m.withSecret(ctx, file, func(path string) error {
+		options.Endpoint, options.DiscoveryFile = "", path
+		return m.joinWith(ctx, options)
+	})
+}
+
+func (m *machine) joinWith(ctx context.Context, options kubeadm.Options) error {
 	config, err := m.plan.render(options)
 	if err != nil {
 		return err
 	}
-	path, remove, err := m.SecretFile(config)
+	return m.withSecret(ctx, config, func(path string) error { return m.kubeadm.Join(ctx, path, nil) })
+}
+
+// withSecret has kubeadm read a file that lives in memory and no longer than
+// kubeadm.
+func (m *machine) withSecret(ctx context.Context, content []byte, run func(path string) error) error {
+	path, remove, err := m.SecretFile(content)
 	if err != nil {
 		return &Error{Reason: HostUnfit, Message: "the secret for kubeadm cannot be written", Err: err, Hint: roomHint(err)}
 	}
-	defer func() {
-		if rmErr := remove(); err == nil && rmErr != nil {
-			err = fmt.Errorf("removing the secret for kubeadm: %w", rmErr)
-		}
-	}()
 	// Who is being stopped has read it, and a second signal leaves no time for it.
 	defer context.AfterFunc(ctx, func() { _ = remove() })()
-	return m.kubeadm.Join(ctx, path, nil)
+	err = run(path)
+	if rmErr := remove(); err == nil && rmErr != nil {
+		err = fmt.Errorf("removing the secret for kubeadm: %w", rmErr)
+	}
+	return err
 }
 
 // roomHint names the folder in which there is no room, if that is what err says.

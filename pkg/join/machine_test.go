@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/host"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
@@ -60,27 +61,81 @@ func kubeadmThat(t *testing.T, does string) kubeadm.Kubeadm {
 	return kubeadm.Kubeadm{Path: path, Redact: func(line string) string { return line }}
 }
 
+// joins is a machine below root with a kubeadm that keeps what it is told in the file "told", and the discovery file
+// of it in "discovery".
+func joins(t *testing.T, change func(*Config)) (m *machine, told func(string) string) {
+	t.Helper()
+	root, err := os.MkdirTemp("/dev/shm", "nodejoin-test-") // where a secret may be written
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	c := Defaults()
+	c.Endpoint, c.UnsafeSkipCAVerification = "cp:6443", true
+	change(&c)
+	m = machineOf(root, host.KubeletArgs{})
+	if m.plan, err = c.plan(); err != nil {
+		t.Fatal(err)
+	}
+	m.kubeadm = kubeadmThat(t, `cp "$3" `+root+`/told; cp "$(sed -n 's/ *kubeConfigPath: //p' "$3")" `+root+`/discovery 2>/dev/null; true`)
+	return m, func(name string) string {
+		text, _ := os.ReadFile(filepath.Join(root, name))
+		return string(text)
+	}
+}
+
 func TestKubeadmIsToldToLeaveAHarmlessCAFileAlone(t *testing.T) {
 	for _, harmless := range []bool{true, false} {
-		root, err := os.MkdirTemp("/dev/shm", "nodejoin-test-") // where a secret may be written
-		if err != nil {
+		m, told := joins(t, func(*Config) {})
+		if err := m.Join(t.Context(), &cluster.Credentials{}, simToken, simToken, harmless); err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(root)
-		c := Defaults()
-		c.Endpoint, c.UnsafeSkipCAVerification = "cp:6443", true
-		m := machineOf(root, host.KubeletArgs{})
-		if m.plan, err = c.plan(); err != nil {
-			t.Fatal(err)
+		if config := told("told"); strings.Contains(config, (&plan{}).caFileCheck()) != harmless {
+			t.Errorf("harmless: %t, and kubeadm is told\n%s", harmless, config)
 		}
-		told := filepath.Join(root, "told")
-		m.kubeadm = kubeadmThat(t, `cp "$3" `+told)
-		if err := m.Join(t.Context(), simToken, simToken, harmless); err != nil {
-			t.Fatal(err)
-		}
-		config, err := os.ReadFile(told)
-		if err != nil || strings.Contains(string(config), (&plan{}).caFileCheck()) != harmless {
-			t.Errorf("harmless: %t, and kubeadm is told (%v)\n%s", harmless, err, config)
-		}
+	}
+}
+
+// Only with an address do kubeadm's checks ask whether its family is forwarded: they are not to be kept from that.
+func TestKubeadmIsHandedTheServerThatWasProven(t *testing.T) {
+	server := &cluster.Credentials{Server: "https://proven:6443", CA: []byte("the CA")}
+	own := filepath.Join(t.TempDir(), "own.conf")
+	for name, tt := range map[string]struct {
+		endpoint, proxy, forwarded, file string
+		handed                           bool
+	}{
+		"a name":                   {endpoint: "cp:6443", handed: true},
+		"an address":               {endpoint: "10.0.0.1:6443", forwarded: "1\n", handed: true},
+		"one that is not":          {endpoint: "10.0.0.1:6443", forwarded: "0\n"},
+		"one of the other family":  {endpoint: "[fd00::1]:6443", forwarded: "1\n"},
+		"a name, behind a proxy":   {endpoint: "cp:6443", proxy: "http://proxy:3128"},
+		"the user's own discovery": {file: own},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HTTPS_PROXY", tt.proxy)
+			if err := os.WriteFile(own, []byte("the user's"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m, told := joins(t, func(c *Config) {
+				c.Endpoint, c.DiscoveryFile, c.UnsafeSkipCAVerification = tt.endpoint, tt.file, tt.file == ""
+			})
+			sysctl := filepath.Join(m.Root, "/proc/sys/net/ipv4")
+			if err := errors.Join(os.MkdirAll(sysctl, 0o755), os.WriteFile(sysctl+"/ip_forward", []byte(tt.forwarded), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Join(t.Context(), server, simToken, simToken, false); err != nil {
+				t.Fatal(err)
+			}
+			config, file := told("told"), told("discovery")
+			if handed := strings.Contains(file, server.Server); handed != tt.handed || handed && strings.Contains(config, "bootstrapToken") {
+				t.Errorf("kubeadm is told\n%s\nand of the server\n%s", config, file)
+			}
+			if strings.Contains(file, simToken) || !strings.Contains(config, "tlsBootstrapToken: "+simToken) || tt.file != "" && file != "the user's" {
+				t.Errorf("the token, or the user's file, is not where it belongs:\n%s\n%s", config, file)
+			}
+			if left, _ := filepath.Glob(m.Root + "/run/nodejoin/*secret*"); len(left) > 0 {
+				t.Errorf("left behind: %s", left)
+			}
+		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
-func (s *sim) Join(ctx context.Context, token, bearer string, harmlessCA bool) error {
+func (s *sim) Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error {
 	s.mu.Lock()
 	s.do("join")
 	s.mayJoin(ctx)

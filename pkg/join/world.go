@@ -50,8 +50,9 @@ type world interface {
 	// Register says what a join registers our Node with. Probe asks for that
 	// Node from then on; before, for the one whose credentials are here.
 	Register(registration)
-	// Join leaves pki/ca.crt where it is if that is what it would write there.
-	Join(ctx context.Context, token, bearer string, harmlessCA bool) error
+	// Join goes by the server that was proven. It leaves pki/ca.crt where it is if
+	// that is what it would write there.
+	Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error
 	Reset(context.Context) error
 	RemoveBootstrapConf() error
 
