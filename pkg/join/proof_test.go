@@ -2,6 +2,7 @@ package join
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,4 +148,19 @@ func TestMemberIsNotBlockedByItsTokenSource(t *testing.T) {
 		took(t, r, 17*time.Second, 40*time.Second)
 		time.Sleep(10 * time.Minute) // the reader gives up, too
 	})
+}
+
+// kubernetes/kubeadm 3128: kubeadm fails there, and says so after its patience is over.
+func TestEndpointThatItsCertificateDoesNotNameIsSaid(t *testing.T) {
+	for _, unnamed := range []bool{false, true} {
+		pin := func(c *Config) { c.CACertHashes, _ = cluster.CAHashes(simCA) }
+		live(t, pin, func(s *sim, start func() (Report, error)) {
+			s.unnamed = unnamed
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
+			if said := strings.Contains(strings.Join(r.Warnings, "\n"), "nodejoin goes by https://cp:6443"); said != unnamed {
+				t.Errorf("not named: %t, warnings %q", unnamed, r.Warnings)
+			}
+		})
+	}
 }

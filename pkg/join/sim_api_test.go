@@ -43,7 +43,7 @@ func (s *sim) Probe(ctx context.Context, token, bearer string) cluster.Probe {
 	if s.hideFromToken || s.elsewhere() {
 		node = cluster.Sighting{Answer: cluster.Absent, Err: errors.New("not found")}
 	}
-	return cluster.Probe{Verdict: cluster.Proven, Server: "https://cp:6443", CA: s.ca(), Node: node}
+	return cluster.Probe{Verdict: cluster.Proven, Server: "https://cp:6443", CA: s.ca(), Bundle: s.ca(), Pinned: !s.unnamed, Node: node}
 }
 
 func (s *sim) see(name string) cluster.Sighting {

@@ -34,6 +34,7 @@ type simCluster struct {
 	manual     bool          // nobody approves certificate requests
 	second     bool          // simToken2 is taken, too
 	verdict    cluster.Probe // what a probe finds, if not Proven
+	unnamed    bool          // the endpoint's certificate does not name it
 	node       *cluster.Node // the one that the kubelet's credentials, or else the machine, name
 	backup     *cluster.Node // as it was before it was deleted
 	uids       int

@@ -20,6 +20,9 @@ func (s *sim) Join(ctx context.Context, server *cluster.Credentials, token, bear
 		s.breaks("a join that no journal lists")
 	}
 	s.noted = false
+	if server.Server == "" || !cluster.SameCA(server.CA, s.ca()) {
+		s.breaks("a join by a server that was not proven")
+	}
 	s.kubeadms++
 	s.shown = "" // what was before a reset, by whomever, is over
 	leftovers, custom := len(s.disk.Leftovers), s.join

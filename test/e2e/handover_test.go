@@ -37,7 +37,7 @@ func TestKubeadmIsHandedTheServerThatItWouldHaveFound(t *testing.T) {
 		case "flags":
 			s.start(n, args...).end().is(0, "Joined").counts(1, 0, 0, 0)
 		case "config":
-			s.must(n.WriteFile("/root/join.yaml", config, 0o600))
+			s.source(n, "/root/join.yaml", config, 0o600)
 			s.start(n, "nodejoin", "join", "--config", "/root/join.yaml", "--hold", "0").end().is(0, "Joined").counts(1, 0, 0, 0)
 		}
 		asked := 0
@@ -92,7 +92,7 @@ func TestServerThatComesAfterTheProofSeesNoToken(t *testing.T) {
 func TestEndpointThatTheCertificateDoesNotNameIsJoinedAllTheSame(t *testing.T) {
 	s := tellLive(t, ready())
 	s.resolve(s.node, s.cp.IP)
-	e := s.join(s.argsAt(apiName + ":6443")...).is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second)
+	e := s.join(s.argsAt(apiName+":6443")...).is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second)
 	s.member(e)
 	if len(e.report.Warnings) != 1 || !strings.Contains(e.report.Warnings[0], "goes by https://"+s.cp.Endpoint()) {
 		t.Errorf("warnings: %q", e.report.Warnings)

@@ -148,7 +148,7 @@ func pass() (Action, bool) { return Action{}, false }
 // controlPlane: a worker's program has no business there, with no override.
 func (v *view) controlPlane() (Action, bool) {
 	if v.unasked(Files) != 0 {
-		return v.ask(Files|Kubeconfig, Look), true
+		return v.ask(v.unasked(Files|Kubeconfig), Look), true
 	}
 	if v.f.Disk.Err != nil {
 		return end(HostUnfit, "what is on this machine cannot be read", "nothing was touched; mend that and run nodejoin again", v.f.Disk.Err)
@@ -252,7 +252,7 @@ func (v *view) programs() (Action, bool) {
 		v.beside |= Programs
 	}
 	if v.unasked(Unit) != 0 {
-		return v.ask(Unit, Discover), true
+		return v.ask(Unit|v.ahead(), Discover), true
 	}
 	if v.f.Programs.Known() && v.f.Programs.Value.End != nil {
 		return *v.f.Programs.Value.End, true
@@ -264,6 +264,20 @@ func (v *view) programs() (Action, bool) {
 		return a, true
 	}
 	return pass()
+}
+
+// ahead is what the join of an empty machine asks for next, while init is slow to
+// answer: our name and, once, the cluster.
+func (v *view) ahead() Topic {
+	switch n := v.f.Name; {
+	case v.state() != NotThere || len(v.leftovers()) > 0:
+		return 0
+	case v.unasked(Naming) != 0:
+		return Naming
+	case n.Value.End == nil && n.Value.Wait == nil && v.f.Cluster.At.IsZero():
+		return Token
+	}
+	return 0
 }
 
 // programsUnready: what they are like is not known yet, or cannot be found out.
