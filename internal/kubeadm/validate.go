@@ -111,7 +111,8 @@ func ValidateEndpoint(s string) error {
 }
 
 // MindsEndpoint reports whether kubeadm's checks find something about an endpoint that goes unsaid where a discovery file names
-// the server (preflight/checks.go, JoinNodeChecks): a proxy on the way, or an address whose family is not forwarded.
+// the server (preflight/checks.go, JoinNodeChecks): a proxy on the way, or an address whose family is not forwarded. It is
+// true of an endpoint that is none, as where the user has a discovery file.
 func MindsEndpoint(root, endpoint string) bool {
 	host, _, err := net.SplitHostPort(endpoint)
 	if err != nil || os.Getenv("HTTPS_PROXY") != "" || os.Getenv("https_proxy") != "" {

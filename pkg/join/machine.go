@@ -247,7 +247,7 @@ func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, 
 	if harmlessCA && !m.plan.ignoresCAFile() {
 		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), m.plan.caFileCheck())
 	}
-	if options.DiscoveryFile != "" || kubeadm.MindsEndpoint(m.Root, options.Endpoint) {
+	if kubeadm.MindsEndpoint(m.Root, options.Endpoint) {
 		return m.joinWith(ctx, options)
 	}
 	file, err := cluster.BootstrapConf(server.Server, server.CA, "")
