@@ -127,3 +127,18 @@ func TestColoursDoNotHideASecret(t *testing.T) {
 		t.Errorf("got %q", f.Tail)
 	}
 }
+
+// A kubelet that is asked for its version inherits it; a kubelet that serves does not, for init starts it.
+func TestKubeadmStartsWithoutCollectingGarbage(t *testing.T) {
+	for own, want := range map[string]string{"": "off 128MiB", "50": "50 128MiB"} {
+		t.Setenv("GOGC", own)
+		if own == "" {
+			os.Unsetenv("GOGC") // Setenv puts back what there was
+		}
+		var said string
+		k := Kubeadm{Path: script(t, `echo $GOGC $GOMEMLIMIT`), Line: func(line string) { said = line }}
+		if err := k.Join(t.Context(), "x", nil); err != nil || said != want {
+			t.Errorf("GOGC=%q: kubeadm has %q (%v), wanted %q", own, said, err, want)
+		}
+	}
+}

@@ -54,6 +54,7 @@ var others = []mutant{
 	{"10", "a discovery file without the token", "pkg/join/machine.go", `cluster.BootstrapConf(server.Server, server.CA, "")`, "cluster.BootstrapConf(server.Server, server.CA, token)"},
 	{"15", "kubeadm's own checks of an address", "internal/kubeadm/validate.go", `return err != nil || !strings.HasPrefix(string(content), "1")`, "return err != nil && len(content) > 0"},
 	{"15", "kubeadm's own word of a proxy", "internal/kubeadm/validate.go", ` || os.Getenv("HTTPS_PROXY") != "" || os.Getenv("https_proxy") != ""`, ""},
+	{"15", "the user's own settings of Go's runtime", "internal/kubeadm/kubeadm.go", "append(slices.Clip(thrifty), child.Environ()...),", "append(child.Environ(), thrifty...),"},
 	{"15", "the user's own discovery file", "internal/kubeadm/validate.go", "if err != nil || os.Getenv(\"HTTPS_PROXY\")", "if os.Getenv(\"HTTPS_PROXY\")"},
 	{"8", "following no redirect with the token", "internal/cluster/client.go", "return http.ErrUseLastResponse", "return nil"},
 	{"8", "the proven CA for the kubelet's server, when the token is shown to it", "pkg/join/look.go", "server.Server = r.eyes.creds.Server", "server = *r.eyes.creds"},
