@@ -49,7 +49,7 @@ var others = []mutant{
 		"return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}, nil"},
 	{"8", "kubeadm going by the server that was proven", "pkg/join/machine.go", "if kubeadm.MindsEndpoint(m.Root, options.Endpoint) {", "if true {"},
 	{"8", "the proven CA for kubeadm", "pkg/join/act.go", "CA: r.eyes.probe.Bundle}", "}"},
-	{"8", "what a token's holder can sign beside the pinned CA being proven by its connection only", "internal/cluster/discover.go", "\t\tif p.Pinned {\n", "\t\tif true {\n"},
+	{"8", "what a token's holder can sign beside the pinned CA being proven by its connection only", "internal/cluster/discover.go", "\t\tif !p.Pinned {\n", "\t\tif false {\n"},
 	{"13", "saying where kubeadm alone would fail", "pkg/join/act.go", "len(r.CACertHashes) > 0 && !r.eyes.probe.Pinned {", "false {"},
 	{"10", "a discovery file without the token", "pkg/join/machine.go", `cluster.BootstrapConf(server.Server, server.CA, "")`, "cluster.BootstrapConf(server.Server, server.CA, token)"},
 	{"15", "kubeadm's own checks of an address", "internal/kubeadm/validate.go", `return err != nil || !strings.HasPrefix(string(content), "1")`, "return err != nil && len(content) > 0"},
