@@ -225,7 +225,7 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 		Interrupted:   !s.interrupted.IsZero(),
 		Unreachable:   late,
 		JoinFailed:    late,
-		TokenRejected: s.rejects || sc.slow && late, // its source has not answered yet
+		TokenRejected: s.rejects || sc.slow && late,                                                                   // its source has not answered yet
 		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second), // a request may be on its way
 		HostUnfit:     s.unfit,
 
