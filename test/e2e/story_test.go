@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,11 @@ func run(m *testing.M) int {
 	}
 	defer binary.Close()
 	nodejoin = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), binary.Fd())
-	if _, err := testbed.Build(context.Background(), os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for _, build := range []func(context.Context, io.Writer, string) (testbed.Parts, error){testbed.BuildNodeParts, testbed.BuildControlPlaneParts} {
+		if _, err := build(context.Background(), os.Stderr, ""); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return m.Run()
 }

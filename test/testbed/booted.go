@@ -75,7 +75,11 @@ func (tb *Testbed) newBooted(ctx context.Context, name string, opts BootedOption
 	if err := spareInotify(); err != nil {
 		return nil, err
 	}
-	m, err := tb.newMachine(name, opts.Hostname)
+	parts, err := BuildNodeParts(ctx, tb.out, "")
+	if err != nil {
+		return nil, err
+	}
+	m, err := tb.newMachine(name, opts.Hostname, parts)
 	if err != nil {
 		return nil, err
 	}

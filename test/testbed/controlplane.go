@@ -33,6 +33,8 @@ type ControlPlaneOptions struct {
 	OwnKubeletCA bool
 	// ControllerArgs are flags of kube-controller-manager, likewise: "--cluster-signing-duration=10m".
 	ControllerArgs []string
+	// Kubernetes is the minor of its parts, as in "1.34"; "" as BuildControlPlaneParts has it.
+	Kubernetes string
 }
 
 // ControlPlane is a machine with etcd, kube-apiserver and kube-controller-manager. Its certificates exist from the
@@ -67,7 +69,11 @@ func (tb *Testbed) NewControlPlane(ctx context.Context, opts ControlPlaneOptions
 	if opts.Name == "" {
 		opts.Name = "cp"
 	}
-	m, err := tb.newMachine(opts.Name, opts.Name)
+	parts, err := BuildControlPlaneParts(ctx, tb.out, opts.Kubernetes)
+	if err != nil {
+		return nil, fmt.Errorf("making control plane %s: %w", opts.Name, err)
+	}
+	m, err := tb.newMachine(opts.Name, opts.Name, parts)
 	if err != nil {
 		return nil, fmt.Errorf("making control plane %s: %w", opts.Name, err)
 	}
@@ -135,7 +141,7 @@ volumePluginDir: /var/lib/kubelet/volume-plugins
 authentication:
   x509:
     clientCAFile: /etc/kubernetes/pki/ca.crt
-`, cp.IP, cp.Hostname, CRISocket, cp.tb.Parts.Kubernetes, endpoint, strings.Join(sans, `", "`))
+`, cp.IP, cp.Hostname, CRISocket, cp.parts.Kubernetes, endpoint, strings.Join(sans, `", "`))
 	if !machine.IsCgroupV2() {
 		config += "failCgroupV1: false\n"
 	}

@@ -28,6 +28,7 @@ type Machine struct {
 	IP, IP6  string
 
 	tb     *Testbed
+	parts  Parts
 	number int
 	dir    string // its part of the run folder
 	cgroup string
@@ -47,12 +48,12 @@ type Machine struct {
 }
 
 // newMachine makes the disk of a machine that is switched off.
-func (tb *Testbed) newMachine(name, hostname string) (*Machine, error) {
+func (tb *Testbed) newMachine(name, hostname string, parts Parts) (*Machine, error) {
 	number := tb.network.reserve()
 	addr := addressOf(number)
 	m := &Machine{
 		Name: name, Hostname: hostname, IP: addr.v4.String(), IP6: addr.v6.String(),
-		tb: tb, number: number, dir: filepath.Join(tb.dir, name), cgroup: filepath.Join(tb.cgroup, name), over: map[string]string{}, sysctls: map[string]string{},
+		tb: tb, parts: parts, number: number, dir: filepath.Join(tb.dir, name), cgroup: filepath.Join(tb.cgroup, name), over: map[string]string{}, sysctls: map[string]string{},
 	}
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
@@ -149,7 +150,7 @@ func (m *Machine) boot() error {
 	if err := m.cover("/proc/sys/kernel/random/boot_id", m.bootID+"\n"); err != nil {
 		return err
 	}
-	spec := machine.Spec{Hostname: m.Hostname, Root: m.disk("/"), Parts: m.tb.Parts.Dir, Image: m.image, Over: m.over}
+	spec := machine.Spec{Hostname: m.Hostname, Root: m.disk("/"), Parts: m.parts.Dir, Image: m.image, Over: m.over}
 	init, err := spawnInit(spec)
 	if err != nil {
 		return fmt.Errorf("booting %s: %w", m.Name, err)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,7 @@ type NodeOptions struct {
 	NoRuntime   bool          // containerd is installed but does not run: StartUnit("containerd")
 	KubeletWait time.Duration // RestartSec of the kubelet's unit; 10 s, as in kubeadm's package, if zero
 	Kubelet     []string      // run in place of the kubelet, for a crowd of nodes that one host could not bear
+	Kubernetes  string        // the minor of its kubeadm and kubelet, as in "1.34"; "" as BuildNodeParts has it
 	KernelOf    *Node         // a container beside this one: they have one boot_id and one firmware, and each its own machine-id
 }
 
@@ -76,7 +78,11 @@ func (tb *Testbed) Node(ctx context.Context, name string, opts NodeOptions) (*No
 	if err := spareInotify(); err != nil {
 		return nil, fmt.Errorf("making node %s: %w", name, err)
 	}
-	m, err := tb.newMachine(name, opts.Hostname)
+	parts, err := BuildNodeParts(ctx, tb.out, opts.Kubernetes)
+	if err != nil {
+		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
+	m, err := tb.newMachine(name, opts.Hostname, parts)
 	if err != nil {
 		return nil, fmt.Errorf("making node %s: %w", name, err)
 	}
@@ -168,6 +174,36 @@ func (n *Node) containerdUnit(enabled bool) machine.Unit {
 		Name: "containerd.service", Description: "containerd container runtime", Command: []string{"containerd"},
 		Restart: true, RestartSec: 5 * time.Second, Enabled: enabled,
 	}
+}
+
+// distributionsConfig is containerdConfig as containerd 1 reads it.
+const distributionsConfig = `version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "` + PauseImage + `"
+  restrict_oom_score_adj = true
+`
+
+// UseDistributionsRuntime puts the containerd of the host's distribution, often an old one, in the place of the testbed's.
+func (n *Node) UseDistributionsRuntime(ctx context.Context) error {
+	image, err := BuildImage(ctx, n.tb.out)
+	if err != nil {
+		return err
+	}
+	err = n.StopUnit("containerd")
+	for _, program := range []string{"bin/containerd", "bin/containerd-shim-runc-v2", "sbin/runc"} {
+		err = errors.Join(err, n.Install(filepath.Join(image, "usr", program), filepath.Base(program)))
+	}
+	err = errors.Join(err, n.WriteFile("/etc/containerd/config.toml", distributionsConfig, 0o644), n.StartUnit("containerd"))
+	if err != nil {
+		return fmt.Errorf("installing the distribution's containerd on %s: %w", n.Name, err)
+	}
+	return n.WaitRuntime(ctx)
 }
 
 // WaitRuntime returns when containerd listens.

@@ -77,14 +77,7 @@ func build(ctx context.Context, out io.Writer, dir string, goMod []byte) (Parts,
 		return set, nil
 	}
 	started := time.Now()
-	if err := os.MkdirAll(filepath.Join(cache, "sets"), 0o755); err != nil {
-		return Parts{}, err
-	}
-	tmp, err := os.MkdirTemp(filepath.Join(cache, "sets"), "new-")
-	if err != nil {
-		return Parts{}, err
-	}
-	defer os.RemoveAll(tmp)
+	from := map[string]string{}
 	for i, tool := range tools {
 		modules, err := modulesOf(ctx, dir, tool)
 		if err != nil {
@@ -92,29 +85,52 @@ func build(ctx context.Context, out io.Writer, dir string, goMod []byte) (Parts,
 		}
 		name := partName(tool)
 		label := fmt.Sprintf("[%d/%d] %s (%s)", i+1, len(tools), name, ownerOf(tool, modules))
-		part := filepath.Join(cache, "parts", name+"-"+digest(append(slices.Concat(flags, modules), runtime.Version())...))
-		if err := buildPart(ctx, out, dir, tool, part, label, flags); err != nil {
-			return Parts{}, fmt.Errorf("building %s: %w", name, err)
-		}
-		if err := os.Link(part, filepath.Join(tmp, name)); err != nil {
+		from[name] = filepath.Join(cache, "parts", name+"-"+digest(append(slices.Concat(flags, modules), runtime.Version())...))
+		c := compilation{dir: dir, pkg: tool, flags: flags}
+		if err := c.buildPart(ctx, out, from[name], label); err != nil {
 			return Parts{}, err
 		}
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return Parts{}, err
-	}
-	// What is in the way can only be an incomplete set: a damaged cache.
-	if err := os.RemoveAll(set.Dir); err != nil {
-		return Parts{}, err
-	}
-	if err := os.Rename(tmp, set.Dir); err != nil {
+	if err := link(set, from); err != nil {
 		return Parts{}, err
 	}
 	fmt.Fprintf(out, "all %d components ready after %s\n", len(tools), time.Since(started).Round(time.Second))
 	return set, nil
 }
 
-func buildPart(ctx context.Context, out io.Writer, dir, tool, part, label string, flags []string) error {
+// link makes a set of compiled parts, by name.
+func link(set Parts, from map[string]string) error {
+	if err := os.MkdirAll(filepath.Dir(set.Dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(set.Dir), "new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for name, part := range from {
+		if err := os.Link(part, filepath.Join(tmp, name)); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	// What is in the way can only be an incomplete set: a damaged cache.
+	if err := os.RemoveAll(set.Dir); err != nil {
+		return err
+	}
+	return os.Rename(tmp, set.Dir)
+}
+
+// compilation is of one component, in a module that names its version.
+type compilation struct {
+	dir, pkg string
+	flags    []string
+	env      []string
+}
+
+func (c compilation) buildPart(ctx context.Context, out io.Writer, part, label string) error {
 	if info, err := os.Stat(part); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
 		fmt.Fprintf(out, "%s: already built\n", label)
 		return nil
@@ -125,12 +141,12 @@ func buildPart(ctx context.Context, out io.Writer, dir, tool, part, label string
 		return err
 	}
 	tmp := part + ".new"
-	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", tmp, tool)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo(tool), "GOWORK=off")
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, c.flags...), "-o", tmp, c.pkg)...)
+	cmd.Dir = c.dir
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED="+cgo(c.pkg), "GOWORK=off"), c.env...)
 	cmd.WaitDelay = 5 * time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, output)
+		return fmt.Errorf("building %s: %w\n%s", partName(c.pkg), err, output)
 	}
 	if err := os.Rename(tmp, part); err != nil {
 		return err

@@ -42,8 +42,6 @@ type Options struct {
 
 // Testbed is a network of machines. It is safe for use by several goroutines.
 type Testbed struct {
-	Parts Parts
-
 	out     io.Writer
 	dir     string // the run folder
 	cgroup  string // below every hierarchy's top
@@ -66,11 +64,10 @@ func Start(ctx context.Context, opts Options) (*Testbed, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("starting a testbed: it needs root, for namespaces and mounts\n  to mend it: run the same command as root, as in `sudo -E env PATH=$PATH ...`")
 	}
-	parts, err := Build(ctx, opts.Out)
-	if err != nil {
+	if _, err := Build(ctx, opts.Out); err != nil {
 		return nil, err
 	}
-	tb := &Testbed{Parts: parts, out: opts.Out}
+	tb := &Testbed{out: opts.Out}
 	if err := tb.open(); err != nil {
 		tb.Close()
 		return nil, fmt.Errorf("starting a testbed: %w", err)
