@@ -16,9 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,9 +34,6 @@ type Kubeadm struct {
 // ErrNotFound: there is no kubeadm at this path, or it is not executable.
 var ErrNotFound = errors.New("no executable kubeadm")
 
-// oldest is the first minor release of Kubernetes 1 whose kubeadm knows kubeadm.k8s.io/v1beta4, and with it timeouts.
-const oldest = 31
-
 // TooOldError: this kubeadm does not know the configuration that nodejoin writes.
 type TooOldError struct {
 	Version string // what kubeadm says, e.g. "v1.30.4"
@@ -52,11 +47,8 @@ func (e *TooOldError) Error() string {
 // versionWait bounds a question that kubeadm answers from memory; most of it is for reading the program from a slow disk.
 const versionWait = 30 * time.Second
 
-var versionWords = regexp.MustCompile(`^v(\d+)\.(\d+)\.\d+\S*$`)
-
-// Version asks kubeadm for its version, e.g. "v1.37.2". The error wraps ErrNotFound, or is a *TooOldError (the version is
-// returned with it).
-func (k Kubeadm) Version(ctx context.Context) (string, error) {
+// Version asks kubeadm for its version. The error wraps ErrNotFound, or is a *TooOldError (the version is returned with it).
+func (k Kubeadm) Version(ctx context.Context) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionWait)
 	defer cancel()
 	var out []string
@@ -64,24 +56,21 @@ func (k Kubeadm) Version(ctx context.Context) (string, error) {
 	quiet.Line = func(l string) { out = append(out, l) }
 	if err := quiet.run(ctx, "version", "-o", "short"); err != nil {
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			return "", fmt.Errorf("%w at %q: %w", ErrNotFound, k.Path, errors.Unwrap(err))
+			return Version{}, fmt.Errorf("%w at %q: %w", ErrNotFound, k.Path, errors.Unwrap(err))
 		}
-		return "", err
+		return Version{}, err
 	}
 	for _, line := range out {
-		line = strings.TrimSpace(line)
-		m := versionWords.FindStringSubmatch(line)
-		if m == nil {
+		v, ok := parseVersion(strings.TrimSpace(line))
+		if !ok {
 			continue
 		}
-		major, _ := strconv.Atoi(m[1])
-		minor, _ := strconv.Atoi(m[2])
-		if major < 1 || major == 1 && minor < oldest {
-			return line, &TooOldError{Version: line, Need: fmt.Sprintf("v1.%d.0", oldest)}
+		if v.minor < minors[0].minor {
+			return v, &TooOldError{Version: v.text, Need: fmt.Sprintf("v1.%d.0", minors[0].minor)}
 		}
-		return line, nil
+		return v, nil
 	}
-	return "", fmt.Errorf("asking %q for its version: it said %q", k.Path, strings.Join(out, "; "))
+	return Version{}, fmt.Errorf("asking %q for its version: it said %q", k.Path, strings.Join(out, "; "))
 }
 
 // Join runs `kubeadm join --config configPath` with extra arguments, none of which may be secret. It returns nil on exit status

@@ -12,10 +12,10 @@ import (
 )
 
 func TestVersions(t *testing.T) {
-	for said, ok := range map[string]bool{"v1.31.0": true, "v1.37.2": true, "v1.38.0-alpha.1.12+abcdef": true, "v2.0.0": true, "v1.30.14": false, "v1.9.1": false, "v0.1.0": false} {
+	for said, ok := range map[string]bool{"v1.31.0": true, "v1.37.2": true, "v1.38.0-alpha.1.12+abcdef": true, "v1.39.0": true, "v2.0.0": true, "v1.30.14": false, "v1.9.1": false, "v0.1.0": false} {
 		got, err := Kubeadm{Path: script(t, `[ "$*" = "version -o short" ] && echo `+said)}.Version(t.Context())
 		var old *TooOldError
-		if got != said || (err == nil) != ok || !ok && (!errors.As(err, &old) || old.Version != said || !strings.Contains(err.Error(), "v1.31.0")) {
+		if got.String() != said || got.Newer() != (said == "v1.39.0" || said == "v2.0.0") || (err == nil) != ok || !ok && (!errors.As(err, &old) || old.Version != said || !strings.Contains(err.Error(), "v1.31.0")) {
 			t.Errorf("%s: got %q, %v", said, got, err)
 		}
 	}

@@ -33,8 +33,13 @@ func (p *plan) caFileCheck() string {
 
 // ignoresCAFile: the user has said that it is there on purpose.
 func (p *plan) ignoresCAFile() bool {
-	return slices.ContainsFunc(p.IgnorePreflightErrors, func(check string) bool {
-		return strings.EqualFold(check, p.caFileCheck()) || strings.EqualFold(check, "all")
+	return p.ignores(p.caFileCheck())
+}
+
+// ignores: the user has said that this check of kubeadm's is not to stop a join.
+func (p *plan) ignores(check string) bool {
+	return slices.ContainsFunc(p.IgnorePreflightErrors, func(ignored string) bool {
+		return strings.EqualFold(ignored, check) || strings.EqualFold(ignored, "all")
 	})
 }
 

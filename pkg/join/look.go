@@ -125,7 +125,16 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 			}
 		}
 	case judge.Programs:
-		return func(ctx context.Context) func() { return fact(asked, &r.facts.Programs)(fitness(r.w.KubeadmFit(ctx))) }
+		return func(ctx context.Context) func() {
+			warning, err := r.w.KubeadmFit(ctx)
+			put := fact(asked, &r.facts.Programs)(fitness(err))
+			return func() {
+				put()
+				if warning != "" {
+					r.tell.warn(warning)
+				}
+			}
+		}
 	case judge.Naming:
 		return func(ctx context.Context) func() {
 			found := r.naming.find(ctx, r.plan, r.w)

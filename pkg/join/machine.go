@@ -44,6 +44,7 @@ type machine struct {
 	lock     *host.Lock
 	redactor *kubeadm.Redactor
 	kubeadm  kubeadm.Kubeadm
+	version  kubeadm.Version // zero until KubeadmFit
 	tokens   tokenReader
 	fqdn     func() string
 	cluster  *cluster.Discoverer
@@ -205,20 +206,24 @@ func (m *machine) SwapRefused(ctx context.Context) bool {
 }
 
 // KubeadmFit: programs that are missing or too old make every attempt fail.
-func (m *machine) KubeadmFit(ctx context.Context) error {
-	_, err := m.kubeadm.Version(ctx)
+func (m *machine) KubeadmFit(ctx context.Context) (warning string, err error) {
+	version, err := m.kubeadm.Version(ctx)
 	var old *kubeadm.TooOldError
 	switch {
 	case err == nil && m.HasKubelet():
-		return nil
+		m.version = version
+		if version.Newer() {
+			warning = fmt.Sprintf("kubeadm is %s, and this nodejoin knows %s: what that one says may be misread", version, kubeadm.Supported())
+		}
+		return warning, nil
 	case err == nil:
-		return &Error{Reason: HostUnfit, Message: "there is no program \"kubelet\" in PATH", Hint: "install it, in the version of the cluster"}
+		return "", &Error{Reason: HostUnfit, Message: "there is no program \"kubelet\" in PATH", Hint: "install it, in the version of the cluster"}
 	case errors.Is(err, kubeadm.ErrNotFound):
-		return &Error{Reason: HostUnfit, Message: fmt.Sprintf("--kubeadm: %q is not there or not executable", m.plan.Kubeadm), Err: err, Hint: "install kubeadm, or name it with --kubeadm"}
+		return "", &Error{Reason: HostUnfit, Message: fmt.Sprintf("--kubeadm: %q is not there or not executable", m.plan.Kubeadm), Err: err, Hint: "install kubeadm, or name it with --kubeadm"}
 	case errors.As(err, &old):
-		return &Error{Reason: HostUnfit, Message: err.Error(), Hint: "install a kubeadm of the cluster's version"}
+		return "", &Error{Reason: HostUnfit, Message: err.Error(), Hint: "install a kubeadm of the cluster's version"}
 	}
-	return err
+	return "", err
 }
 
 func (m *machine) Register(as registration) {
@@ -243,6 +248,11 @@ func (m *machine) likelyName() string {
 // find out again, and shows the token to nobody else. It is left to discover for
 // itself where a file would keep it from saying what is wrong with this machine.
 func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error {
+	if m.version.IgnoresRuntime() && !m.plan.ignores("CRI") {
+		if err := m.RuntimeServes(ctx, m.plan.CRISocket); err != nil {
+			return m.version.NoRuntime(err)
+		}
+	}
 	options := m.plan.options(m.node, token, bearer)
 	if harmlessCA && !m.plan.ignoresCAFile() {
 		options.IgnorePreflightErrors = append(slices.Clone(options.IgnorePreflightErrors), m.plan.caFileCheck())

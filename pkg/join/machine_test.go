@@ -84,6 +84,57 @@ func joins(t *testing.T, change func(*Config)) (m *machine, told func(string) st
 	}
 }
 
+// kubeadm 1.34 and older goes on without a container runtime, and writes files that are in the way of the next attempt.
+func TestKubeadmThatDoesNotLookForARuntimeIsNotRunWithoutOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		says    string
+		ignored string
+		runs    bool
+	}{
+		"old":         {"v1.34.4", "", false},
+		"old, told":   {"v1.31.14", "cri", true},
+		"looks":       {"v1.35.0", "", true},
+		"newer still": {"v1.99.0", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, err := os.MkdirTemp("/dev/shm", "nodejoin-test-") // where a secret may be written
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(root)
+			put(t, filepath.Join(root, "bin", "kubelet"), "")
+			if err := os.Chmod(filepath.Join(root, "bin", "kubelet"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+			c0 := Defaults()
+			c0.Endpoint, c0.UnsafeSkipCAVerification = "cp:6443", true
+			if c.ignored != "" {
+				c0.IgnorePreflightErrors = []string{c.ignored}
+			}
+			m := machineOf(root, host.KubeletArgs{})
+			if m.plan, err = c0.plan(); err != nil {
+				t.Fatal(err)
+			}
+			ran := filepath.Join(root, "ran")
+			m.kubeadm = kubeadmThat(t, `if [ "$1" = version ]; then echo `+c.says+`; else touch `+ran+`; fi`)
+			warning, err := m.KubeadmFit(t.Context())
+			if err != nil || (warning != "") != (name == "newer still") {
+				t.Fatalf("%q, %v", warning, err)
+			}
+			err = m.Join(t.Context(), simServer, simToken, simToken, false)
+			_, notRun := os.Stat(ran)
+			if (err == nil) != c.runs || (notRun == nil) != c.runs {
+				t.Errorf("%v, kubeadm's trace: %v", err, notRun)
+			}
+			var failure *kubeadm.Failure
+			if !c.runs && (!errors.As(err, &failure) || failure.Kind() != kubeadm.Runtime || !strings.Contains(err.Error(), "CRI: could not connect")) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 func TestKubeadmIsToldToLeaveAHarmlessCAFileAlone(t *testing.T) {
 	for _, harmless := range []bool{true, false} {
 		m, told := joins(t, func(*Config) {})

@@ -361,15 +361,15 @@ func (s *sim) SwapRefused(context.Context) bool {
 	defer s.mu.Unlock()
 	return s.swap
 }
-func (s *sim) KubeadmFit(ctx context.Context) error {
+func (s *sim) KubeadmFit(ctx context.Context) (string, error) {
 	select {
 	case <-time.After(s.fitTakes):
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fit
+	return "", s.fit
 }
 
 func (s *sim) RemoveBootstrapConf() error {

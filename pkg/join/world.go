@@ -46,7 +46,8 @@ type world interface {
 	// with swap on, and swap is on.
 	SwapRefused(context.Context) bool
 
-	KubeadmFit(context.Context) error
+	// KubeadmFit: warning is what a person should know of a kubeadm that fits.
+	KubeadmFit(context.Context) (warning string, err error)
 	// Register says what a join registers our Node with. Probe asks for that
 	// Node from then on; before, for the one whose credentials are here.
 	Register(registration)

@@ -20,6 +20,10 @@ var others = []mutant{
 		"return mounted[point] || mounted[h.resolve(point)]", "return point != \"\" || mounted[point]"},
 	{"2", "telling kubeadm to leave a harmless ca.crt alone", "pkg/join/machine.go",
 		"if harmlessCA && !m.plan.ignoresCAFile() {", "if false {"},
+	{"2", "no join without a runtime that this kubeadm does not look for", "pkg/join/machine.go",
+		"if m.version.IgnoresRuntime() &&", "if false &&"},
+	{"2", "knowing which kubeadm does not look for one", "internal/kubeadm/minors.go",
+		"{minor: 34, ignoresRuntime: true},", "{minor: 34},"},
 	{"4", "the keys that prove a control plane", "internal/host/disk.go",
 		`if there(path) && d.ControlPlane == "" {`, `if there(path) && false {`},
 
