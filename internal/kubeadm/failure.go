@@ -17,7 +17,7 @@ type Check struct {
 // Failure is a kubeadm that did not exit with 0. All its words are redacted.
 type Failure struct {
 	Command  string   // "kubeadm join"
-	ExitCode int      // -1: it was killed, or never ran. kubeadm's own is 1 for everything
+	ExitCode int      // -1: it was killed, or never ran. kubeadm's own tells nothing: testdata/*/record.json
 	Phase    string   // the phase that failed, as kubeadm names it; "" if none had begun
 	Checks   []Check  // preflight checks that failed
 	Warnings []Check  // preflight checks that failed and were ignored, or that only warn

@@ -155,7 +155,7 @@ func TestTheTailIsBoundedAndTheErrorIsShort(t *testing.T) {
 }
 
 func FuzzPreflight(f *testing.F) {
-	files, _ := filepath.Glob(filepath.Join(corpus, "*.txt"))
+	files, _ := filepath.Glob("testdata/*/*.txt")
 	if len(files) == 0 {
 		f.Fatal("no corpus")
 	}
@@ -172,7 +172,7 @@ func FuzzPreflight(f *testing.F) {
 		if strings.ContainsAny(fail.Error(), "\n") {
 			t.Errorf("an error of several lines: %q", fail.Error())
 		}
-		if fail.Kind() == Unfit && len(fail.Checks) == 0 {
+		if fail.Kind() == Unfit && len(fail.Checks) == 0 && !strings.Contains(fail.reason, tooNew) {
 			t.Error("a host judged unfit without a failed check")
 		}
 		for _, c := range fail.Checks {

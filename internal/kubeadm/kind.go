@@ -32,11 +32,15 @@ func (k Kind) String() string {
 var unfit = []string{"FileContent--proc-sys-", "FileExisting-", "IsPrivilegedUser", "KubeletVersion", "KubernetesVersion",
 	"Mem", "NumCPU", "Swap", "SystemVerification"}
 
-// words are kubeadm's texts that tell more than the phase does. All were seen in kubeadm's source in v1.37.2.
+// tooNew is what a kubeadm says that is two minors newer than the cluster, after it has read the cluster's configuration.
+const tooNew = "this version of kubeadm only supports deploying clusters with the control plane version"
+
+// words are kubeadm's texts that tell more than the phase does. testdata has them of every minor.
 var words = []struct {
 	text string
 	kind Kind
 }{
+	{tooNew, Unfit}, // util/config/common.go
 	{"found multiple CRI endpoints", Usage},                     // util/runtime/runtime.go
 	{"none of the public keys", Pin},                            // util/pubkeypin/pubkeypin.go
 	{"failed to verify JWS signature", Signature},               // discovery/token/token.go
@@ -106,6 +110,8 @@ func (f *Failure) Hint() string {
 		}
 	}
 	switch kind {
+	case Unfit: // and no check
+		return versionHint
 	case Usage:
 		if strings.Contains(f.reason, "found multiple CRI endpoints") {
 			return "name the container runtime's socket with --cri-socket"
@@ -129,6 +135,8 @@ func (f *Failure) Hint() string {
 	return ""
 }
 
+const versionHint = "install a kubelet and kubeadm that fit the cluster's version: not newer than its control plane"
+
 func (c Check) hint() string {
 	switch {
 	case c.Name == "Swap":
@@ -139,7 +147,7 @@ func (c Check) hint() string {
 		c.Name == "KubeletVersion" && strings.Contains(c.Message, "not found"):
 		return "install the kubelet, of the same minor release as the cluster's control plane or an older one"
 	case c.Name == "KubeletVersion", c.Name == "KubernetesVersion":
-		return "install a kubelet and kubeadm that fit the cluster's version: not newer than its control plane"
+		return versionHint
 	case c.Name == "SystemVerification":
 		return "see the report of the system verification in kubeadm's output; --ignore-preflight-errors=SystemVerification goes on regardless"
 	case strings.HasPrefix(c.Name, "FileContent--proc-sys-"):

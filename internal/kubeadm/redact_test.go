@@ -63,10 +63,13 @@ func TestAPrivateKeyGoesLineByLine(t *testing.T) {
 }
 
 func TestKubeadmsOwnWordsStay(t *testing.T) {
-	files, _ := filepath.Glob(filepath.Join(corpus, "*.txt"))
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".txt")
-		want := read(t, name)
+	files, _ := filepath.Glob("testdata/*/*.txt")
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := string(raw)
 		// The only output with a secret shows it malformed, as it was registered; see the next test.
 		if got := NewRedactor().Redact(want); got != want {
 			t.Errorf("%s: changed to\n%s", name, got)

@@ -39,6 +39,15 @@ func (cp *ControlPlane) bindAdmins(ctx context.Context) error {
 	return err
 }
 
+// standInNode makes a Node of the control plane, which runs no kubelet, for as long as nobody forgets it.
+func (cp *ControlPlane) standInNode(ctx context.Context) (forget func(), err error) {
+	node := &core.Node{ObjectMeta: meta.ObjectMeta{Name: cp.Hostname, Labels: map[string]string{core.LabelHostname: cp.Hostname}}}
+	if _, err := cp.client.CoreV1().Nodes().Create(ctx, node, meta.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return nil, fmt.Errorf("making a Node for kubeadm to mark: %w", err)
+	}
+	return func() { _ = cp.DeleteNode(ctx, cp.Hostname) }, nil
+}
+
 // GetNode asks for one Node.
 func (cp *ControlPlane) GetNode(ctx context.Context, name string) (*core.Node, error) {
 	return cp.client.CoreV1().Nodes().Get(ctx, name, meta.GetOptions{})

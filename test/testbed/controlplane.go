@@ -275,6 +275,13 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if err := cp.bindAdmins(ctx); err != nil {
 		return err
 	}
+	if cp.parts.wantsNode {
+		forget, err := cp.standInNode(ctx)
+		if err != nil {
+			return err
+		}
+		defer forget()
+	}
 	errs := make([]error, len(phases))
 	var all sync.WaitGroup
 	for i, phase := range phases {

@@ -24,6 +24,7 @@ import (
 type Parts struct {
 	Dir        string
 	Kubernetes string // version of kubeadm, kubelet and the control plane, as in "v1.37.2"
+	wantsNode  bool   // as in release
 }
 
 // Path is the executable of one component: "kubeadm", "kube-apiserver", ...

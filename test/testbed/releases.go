@@ -28,17 +28,19 @@ type release struct {
 	toolchain string
 	// pins are requirements that only go up by themselves.
 	pins []string
+	// wantsNode: `kubeadm init` marks the Node of the control plane, and waits for it.
+	wantsNode bool
 	// nodesOnly: of this release no control plane can be compiled.
 	nodesOnly bool
 }
 
 // releases are Kubernetes' minors, oldest first. The pinned one needs no entry.
 var releases = []release{
-	{minor: "1.31", version: "v1.31.14", older: map[string]string{
+	{minor: "1.31", version: "v1.31.14", wantsNode: true, older: map[string]string{
 		"endpointslice": "v0.31.13", "kube-controller-manager": "v0.31.13", "kube-scheduler": "v0.31.13", "kube-proxy": "v0.31.11",
 	}},
-	{minor: "1.32", version: "v1.32.13"},
-	{minor: "1.33", version: "v1.33.13"},
+	{minor: "1.32", version: "v1.32.13", wantsNode: true},
+	{minor: "1.33", version: "v1.33.13", wantsNode: true},
 	{minor: "1.34", version: "v1.34.4"},
 	{minor: "1.35", version: "v1.35.4"},
 	{minor: "1.36", version: "v1.36.3"},
@@ -94,8 +96,8 @@ func buildRelease(ctx context.Context, out io.Writer, minor string, names []stri
 func (r release) build(ctx context.Context, out io.Writer, pinned Parts, names []string) (Parts, error) {
 	cache := filepath.Dir(filepath.Dir(pinned.Dir))
 	flags := buildFlags(r.version)
-	key := digest(slices.Concat(flags, []string{fmt.Sprintf("%+v", r), cmp.Or(r.toolchain, runtime.Version())})...)
-	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version}
+	key := digest(slices.Concat(flags, r.pins, []string{fmt.Sprint(r.version, r.older), cmp.Or(r.toolchain, runtime.Version())})...)
+	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version, wantsNode: r.wantsNode}
 	if complete(set, names) {
 		return set, nil
 	}
