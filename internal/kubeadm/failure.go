@@ -71,6 +71,9 @@ func (f *Failure) Error() string {
 
 func (f *Failure) Unwrap() error { return f.Err }
 
+// NotRun reports whether kubeadm was spared a run that was sure to fail: Version.NoRuntime.
+func (f *Failure) NotRun() bool { return f.ExitCode == -1 && f.Err == nil }
+
 // transcript takes kubeadm's output apart as it comes.
 type transcript struct {
 	checks, warnings []Check

@@ -76,7 +76,7 @@ func parseVersion(text string) (Version, bool) {
 	return Version{text, minor}, true
 }
 
-// NoRuntime is the failure of a join that this kubeadm would not have noticed, in the words of one that does.
+// NoRuntime is the failure of a join for which this kubeadm was not run, in the words of one that notices by itself.
 func (v Version) NoRuntime(err error) *Failure {
 	return &Failure{
 		Command: "kubeadm join", ExitCode: -1, Phase: "preflight",

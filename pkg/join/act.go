@@ -305,6 +305,9 @@ func (r *run) joinEnded(err error) {
 	case !errors.As(err, &failure):
 		return
 	}
+	if failure.NotRun() {
+		r.tell.report.Counts.Joins--
+	}
 	kind := failure.Kind()
 	if (kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member) && r.w.SwapRefused(context.Background()) {
 		swap := judge.SwapRefused(err)

@@ -223,3 +223,17 @@ func TestCertificateThatIsLateIsLookedForOnceASecond(t *testing.T) {
 		wanted{reason: Joined, joins: 1}.check(t, r, err)
 	})
 }
+
+// What nodejoin sees in kubeadm's place is no run of kubeadm's.
+func TestAJoinWithoutARuntimeIsCountedOnlyOnceKubeadmIsRun(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.join = func(context.Context) error { return kubeadm.Version{}.NoRuntime(errors.New("no such file or directory")) }
+		s.after(15*time.Second, func() { s.join = nil })
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
+		if r.Counts.Attempts < 2 {
+			t.Errorf("%d attempts", r.Counts.Attempts)
+		}
+		took(t, r, 15*time.Second, 2*time.Minute)
+	})
+}

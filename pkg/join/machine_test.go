@@ -128,7 +128,7 @@ func TestKubeadmThatDoesNotLookForARuntimeIsNotRunWithoutOne(t *testing.T) {
 				t.Errorf("%v, kubeadm's trace: %v", err, notRun)
 			}
 			var failure *kubeadm.Failure
-			if !c.runs && (!errors.As(err, &failure) || failure.Kind() != kubeadm.Runtime || !strings.Contains(err.Error(), "CRI: could not connect")) {
+			if !c.runs && (!errors.As(err, &failure) || failure.Kind() != kubeadm.Runtime || !failure.NotRun() || !strings.Contains(err.Error(), "CRI: could not connect")) {
 				t.Errorf("%v", err)
 			}
 		})
