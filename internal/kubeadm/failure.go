@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -79,6 +80,7 @@ type transcript struct {
 	checks, warnings []Check
 	phase, reason    string
 	certain          bool // reason is kubeadm's own error line, not just the last one
+	awaits           string
 	tail             []string
 }
 
@@ -104,6 +106,16 @@ func withoutColour(line string) (plain string, listing bool) {
 	return colour.ReplaceAllString(line, ""), verified.MatchString(line)
 }
 
+// waits are kubeadm's for the kubelet: what it prints as one begins, and what 1.33 and later ones put before the error of one
+// that was in vain. 1.31 and 1.32 say no more than nothingCame (cmd/phases/join/kubelet.go of each).
+var (
+	waits = []struct{ begins, vain string }{
+		{"[kubelet-check] Waiting for a healthy kubelet", kubeletInVain},
+		{"Waiting for the kubelet to perform the TLS Bootstrap", bootstrapInVain},
+	}
+	nothingCame = []string{"The HTTP call equal to 'curl -sSL ", "context deadline exceeded"}
+)
+
 // afterError is what kubeadm prints after its last word.
 const afterError = "To see the stack trace of this error"
 
@@ -123,7 +135,15 @@ func (t *transcript) add(line string) {
 	}
 	if m := phaseWords.FindStringSubmatch(line); m != nil {
 		t.phase, t.reason, t.certain = m[1], strings.TrimSpace(m[2]), true
+		if t.awaits != "" && slices.ContainsFunc(nothingCame, func(words string) bool { return strings.HasPrefix(t.reason, words) }) {
+			t.reason = t.awaits + ": " + t.reason
+		}
 		return
+	}
+	for _, w := range waits {
+		if strings.Contains(line, w.begins) {
+			t.awaits = w.vain
+		}
 	}
 	if said, ok := strings.CutPrefix(line, "error: "); ok {
 		t.reason, t.certain = strings.TrimSpace(said), true

@@ -140,6 +140,21 @@ func TestOlderKubeadmSaysItWithoutThePrefix(t *testing.T) {
 	}
 }
 
+func TestOlderKubeadmDoesNotSayWhatItWaitedFor(t *testing.T) {
+	const (
+		check = "[kubelet-check] Waiting for a healthy kubelet at http://127.0.0.1:10248/healthz. This can take up to 1m30s\n"
+		tls   = "[kubelet-check] The kubelet is healthy after 501ms\n[kubelet-start] Waiting for the kubelet to perform the TLS Bootstrap\n"
+		vain  = "error execution phase kubelet-start: context deadline exceeded\n"
+		deaf  = "error execution phase kubelet-start: The HTTP call equal to 'curl -sSL http://127.0.0.1:10248/healthz' returned error: refused\n"
+		other = "error execution phase kubelet-start: error uploading crisocket: nodes \"n1\" not found\n"
+	)
+	for output, want := range map[string]Kind{check + deaf: Kubelet, check + vain: Kubelet, check + tls + vain: Bootstrap, check + tls + other: Retry, vain: Retry} {
+		if f := failed(t, output); f.Kind() != want || f.Phase != "kubelet-start" {
+			t.Errorf("%q: %s in phase %q, want %s: %v", output, f.Kind(), f.Phase, want, f)
+		}
+	}
+}
+
 func TestAResetsWarningsAreNotItsFailure(t *testing.T) {
 	f := failed(t, read(t, "reset"))
 	if f.Kind() != Retry || len(f.Checks) != 0 || f.Phase != "" {

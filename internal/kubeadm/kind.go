@@ -35,19 +35,25 @@ var unfit = []string{"FileContent--proc-sys-", "FileExisting-", "IsPrivilegedUse
 // tooNew is what a kubeadm says that is two minors newer than the cluster, after it has read the cluster's configuration.
 const tooNew = "this version of kubeadm only supports deploying clusters with the control plane version"
 
+// What it says of a wait in vain, since 1.33.
+const (
+	kubeletInVain   = "failed while waiting for the kubelet to start"
+	bootstrapInVain = "failed while waiting for TLS bootstrap"
+)
+
 // words are kubeadm's texts that tell more than the phase does. testdata has them of every minor.
 var words = []struct {
 	text string
 	kind Kind
 }{
-	{tooNew, Unfit}, // util/config/common.go
+	{tooNew, Unfit},                                             // util/config/common.go
 	{"found multiple CRI endpoints", Usage},                     // util/runtime/runtime.go
 	{"none of the public keys", Pin},                            // util/pubkeypin/pubkeypin.go
 	{"failed to verify JWS signature", Signature},               // discovery/token/token.go
 	{"could not find a JWS signature", Unsigned},                // discovery/token/token.go, at the end of its time
 	{"is invalid for this cluster or it has expired", Unsigned}, // discovery/token/token.go, the signature went meanwhile
-	{"failed while waiting for the kubelet to start", Kubelet},  // cmd/phases/join/kubelet.go
-	{"failed while waiting for TLS bootstrap", Bootstrap},       // cmd/phases/join/kubelet.go
+	{kubeletInVain, Kubelet},                                    // cmd/phases/join/kubelet.go
+	{bootstrapInVain, Bootstrap},                                // cmd/phases/join/kubelet.go
 }
 
 // usage are texts of a kubeadm that refused before its first phase.
