@@ -98,6 +98,9 @@ func (tb *Testbed) Node(ctx context.Context, name string, opts NodeOptions) (*No
 	if err := n.prepare(opts); err != nil {
 		return nil, fmt.Errorf("making node %s: %w", name, err)
 	}
+	if err := n.addPrograms(ctx); err != nil {
+		return nil, fmt.Errorf("making node %s: %w", name, err)
+	}
 	n.sysctls["net/ipv4/ip_forward"] = "1" // kubeadm's preflight wants it
 	if err := n.boot(); err != nil {
 		return nil, err
@@ -152,6 +155,20 @@ func (n *Node) prepare(opts NodeOptions) error {
 		return err
 	}
 	return os.WriteFile(n.disk(machine.DataDir+"/units.json"), units, 0o644)
+}
+
+// addPrograms adds those of the distribution that this minor's kubeadm wants to find in PATH. It does not run them.
+func (n *Node) addPrograms(ctx context.Context) error {
+	if len(n.parts.programs) == 0 {
+		return nil
+	}
+	image, err := BuildImage(ctx, n.tb.out)
+	for name, path := range n.parts.programs {
+		if err == nil {
+			err = n.Install(filepath.Join(image, path), name)
+		}
+	}
+	return err
 }
 
 // kubeletUnit is kubeadm's drop-in of kubelet.service. The testbed's own flag comes first, so a test's wins.

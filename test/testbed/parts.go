@@ -24,7 +24,9 @@ import (
 type Parts struct {
 	Dir        string
 	Kubernetes string // version of kubeadm, kubelet and the control plane, as in "v1.37.2"
-	wantsNode  bool   // as in release
+
+	wantsNode bool              // as in release
+	programs  map[string]string // likewise
 }
 
 // Path is the executable of one component: "kubeadm", "kube-apiserver", ...

@@ -30,22 +30,33 @@ type release struct {
 	pins []string
 	// wantsNode: `kubeadm init` marks the Node of the control plane, and waits for it.
 	wantsNode bool
+	// programs are what this kubeadm wants to find, which need not be on the host, by their paths in the image of booted nodes.
+	programs map[string]string
 	// nodesOnly: of this release no control plane can be compiled.
 	nodesOnly bool
 }
 
+const (
+	conntrack = "/usr/sbin/conntrack"
+	iptables  = "/usr/sbin/xtables-nft-multi"
+)
+
 // releases are Kubernetes' minors, oldest first. The pinned one needs no entry.
 var releases = []release{
-	{minor: "1.31", version: "v1.31.14", wantsNode: true, older: map[string]string{
+	{minor: "1.31", version: "v1.31.14", wantsNode: true, programs: map[string]string{"conntrack": conntrack, "iptables": iptables}, older: map[string]string{
 		"endpointslice": "v0.31.13", "kube-controller-manager": "v0.31.13", "kube-scheduler": "v0.31.13", "kube-proxy": "v0.31.11",
 	}},
-	{minor: "1.32", version: "v1.32.13", wantsNode: true},
+	{minor: "1.32", version: "v1.32.13", wantsNode: true, programs: map[string]string{"iptables": iptables}},
 	{minor: "1.33", version: "v1.33.13", wantsNode: true},
 	{minor: "1.34", version: "v1.34.4"},
 	{minor: "1.35", version: "v1.35.4"},
 	{minor: "1.36", version: "v1.36.3"},
 	{minor: "1.38", version: "v1.38.0-beta.0", toolchain: "go1.27.4", pins: []string{"sigs.k8s.io/structured-merge-diff/v7@v7.0.0"}, nodesOnly: true},
 }
+
+// OldNodes is the minor that every run of the stories has beside the pinned one: the oldest whose kubelets that one's API server
+// takes.
+const OldNodes = "1.34"
 
 // ErrNoControlPlane: not all modules of this release's control plane are served.
 var ErrNoControlPlane = errors.New("the testbed has no control plane")
@@ -97,11 +108,11 @@ func (r release) build(ctx context.Context, out io.Writer, pinned Parts, names [
 	cache := filepath.Dir(filepath.Dir(pinned.Dir))
 	flags := buildFlags(r.version)
 	key := digest(slices.Concat(flags, r.pins, []string{fmt.Sprint(r.version, r.older), cmp.Or(r.toolchain, runtime.Version())})...)
-	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version, wantsNode: r.wantsNode}
+	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version, wantsNode: r.wantsNode, programs: r.programs}
 	if complete(set, names) {
 		return set, nil
 	}
-	unlock, err := lockFile(ctx, filepath.Join(cache, "build.lock"))
+	unlock, err := lockFile(ctx, filepath.Join(cache, "build-"+r.version+".lock"))
 	if err != nil {
 		return Parts{}, err
 	}
