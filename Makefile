@@ -18,7 +18,7 @@ SCHEDULES ?= 1000
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test faults mutants bench snapshot demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants bench matrix snapshot demo lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ build: ## Build bin/nodejoin
 unit: schedules ## Test the packages alone, in minutes
 	go test -race -shuffle=on ./...
 	go test -count=1 ./pkg/join/internal/judge
-	cd test && go test -count=1 ./faults ./bench
+	cd test && go test -count=1 ./faults ./bench ./matrix
 
 schedules: ## Play random schedules under virtual time, others each time: SCHEDULES=20000 for a hunt
 	go test -count=1 -timeout 20m -run '^TestPromisesHold' ./pkg/join -rapid.checks=$(SCHEDULES)
@@ -52,6 +52,9 @@ mutants: ## For each rule, take its code away and tell which test notices
 bench: ## Measure nodejoin beside what it replaces, into test/bench/results and README: two hours and a half; ROW=live for one row (root)
 	cd test && go run ./bench $(ROW)
 
+matrix: parts ## Tell a dozen stories of every minor of Kubernetes, into test/matrix/results and README: hours; K8S=1.34 for one (root)
+	cd test && go run ./matrix $(K8S)
+
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.
 snapshot: $(TOOLS)/goreleaser $(TOOLS)/syft ## Make what a release is made of into dist/, unsigned
 	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://github.com/nodejoin/nodejoin \
@@ -68,7 +71,7 @@ demo: ## Watch a Node being deleted, the shell loop not noticing, nodejoin bring
 
 lint: ## Vet, lint, and hold the arrows between the packages
 	go run $(GOLANGCI_LINT) run ./...
-	go run $(ACTIONLINT) .github/workflows/ci.yml
+	go run $(ACTIONLINT) .github/workflows/*.yml
 	cd test && go vet ./...
 
 size: parts ## The stripped binary's size, and the peak memory of a whole join (root)

@@ -227,7 +227,9 @@ func TestCertificateThatIsLateIsLookedForOnceASecond(t *testing.T) {
 // What nodejoin sees in kubeadm's place is no run of kubeadm's.
 func TestAJoinWithoutARuntimeIsCountedOnlyOnceKubeadmIsRun(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
-		s.join = func(context.Context) error { return kubeadm.Version{}.NoRuntime(errors.New("no such file or directory")) }
+		s.join = func(context.Context) error {
+			return kubeadm.Version{}.NoRuntime(errors.New("no such file or directory"))
+		}
 		s.after(15*time.Second, func() { s.join = nil })
 		r, err := start()
 		wanted{reason: Joined, joins: 1}.check(t, r, err)

@@ -40,7 +40,7 @@ func run(ctx context.Context, clean bool, minors []string) error {
 	if len(minors) > 0 {
 		return nil
 	}
-	if _, err := testbed.Build(ctx, os.Stderr); err != nil {
+	if _, err := testbed.BuildNodeParts(ctx, os.Stderr, testbed.OldNodes); err != nil {
 		return err
 	}
 	_, err := testbed.BuildImage(ctx, os.Stderr)
