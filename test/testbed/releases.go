@@ -22,8 +22,9 @@ import (
 type release struct {
 	minor   string // as in "1.34"
 	version string // of k8s.io/kubernetes
-	// older are staging modules of which no proxy serves this patch release.
-	older map[string]string
+	// older are staging modules of which no proxy serves this patch release, missing those that are not served at all.
+	older   map[string]string
+	missing []string
 	// toolchain is Go's, where the one that runs this is too old.
 	toolchain string
 	// pins are requirements that only go up by themselves.
@@ -32,8 +33,8 @@ type release struct {
 	wantsNode bool
 	// programs are what this kubeadm wants to find, which need not be on the host, by their paths in the image of booted nodes.
 	programs map[string]string
-	// nodesOnly: of this release no control plane can be compiled.
-	nodesOnly bool
+	// only is what can be compiled of a release whose modules are not all served; nil: everything.
+	only []string
 }
 
 const (
@@ -51,7 +52,8 @@ var releases = []release{
 	{minor: "1.34", version: "v1.34.4"},
 	{minor: "1.35", version: "v1.35.4"},
 	{minor: "1.36", version: "v1.36.3"},
-	{minor: "1.38", version: "v1.38.0-beta.0", toolchain: "go1.27.4", pins: []string{"sigs.k8s.io/structured-merge-diff/v7@v7.0.0"}, nodesOnly: true},
+	{minor: "1.38", version: "v1.38.0-beta.0", toolchain: "go1.27.4", pins: []string{"sigs.k8s.io/structured-merge-diff/v7@v7.0.0"},
+		missing: []string{"k8s.io/apiextensions-api", "k8s.io/ktesting", "sigs.k8s.io/iptables-wrappers"}, only: []string{"kubeadm"}},
 }
 
 // OldNodes is the minor that every run of the stories has beside the pinned one: the oldest whose kubelets that one's API server
@@ -94,8 +96,11 @@ func buildRelease(ctx context.Context, out io.Writer, minor string, names []stri
 		return Parts{}, fmt.Errorf("the testbed knows no Kubernetes %q", minor)
 	}
 	r := releases[i]
-	if r.nodesOnly && slices.Contains(names, "kube-apiserver") {
-		return Parts{}, fmt.Errorf("%w of Kubernetes %s", ErrNoControlPlane, minor)
+	if r.only != nil {
+		if slices.Contains(names, "kube-apiserver") && !slices.Contains(r.only, "kube-apiserver") {
+			return Parts{}, fmt.Errorf("%w of Kubernetes %s", ErrNoControlPlane, minor)
+		}
+		names = r.only
 	}
 	parts, err := r.build(ctx, out, pinned, names)
 	if err != nil {
@@ -158,7 +163,7 @@ var stagingReplacement = regexp.MustCompile(`^\s*k8s\.io/([a-z-]+) => \./staging
 // release, in which the staging modules are the published ones.
 func (r release) module(ctx context.Context) (dir string, err error) {
 	download := exec.CommandContext(ctx, "go", "mod", "download", "-json", "k8s.io/kubernetes@"+r.version)
-	download.Dir, download.Env = os.TempDir(), append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	download.Dir, download.Env = os.TempDir(), append(append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod"), r.env()...)
 	var stderr bytes.Buffer
 	download.Stderr = &stderr
 	said, err := download.Output()
@@ -190,7 +195,7 @@ func (r release) goMod(kubernetes []byte) []byte {
 			line = "module nodejoin.test/kubernetes\n\nrequire k8s.io/kubernetes " + r.version + "\n"
 		}
 		// The samples are no part of anything, and not always served.
-		if strings.HasPrefix(strings.TrimSpace(line), "k8s.io/sample-") {
+		if path, _, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(path, "k8s.io/sample-") || slices.Contains(r.missing, path) {
 			continue
 		}
 		if m := stagingReplacement.FindStringSubmatch(line); m != nil {
