@@ -106,8 +106,8 @@ func TestNodesOfTwoContainerdsJoinAndAreBackAfterADeletion(t *testing.T) {
 func TestNodeThreeMinorsBehindWhoseRuntimeIsLateJoinsAndIsBackAsItWas(t *testing.T) {
 	behind := readyExternal()
 	behind.Kubernetes, behind.NoRuntime = testbed.OldNodes, true
-	s := tellLive(t, behind)
-	p := s.start(s.node, s.args("--until", "ready", "--hold", "20s")...)
+	s := tellIn(t, withPodCIDRs(), behind).live()
+	p := s.start(s.node, s.args("--hold", "20s")...)
 	p.until("CRI: could not connect to the container runtime")
 	s.sleep(5 * time.Second)
 	s.must(s.node.StartUnit("containerd"))
@@ -116,6 +116,7 @@ func TestNodeThreeMinorsBehindWhoseRuntimeIsLateJoinsAndIsBackAsItWas(t *testing
 	was := s.mark("w1")
 	s.eventually(10*time.Second, func() bool { return s.csiNode("w1").UID != "" }, "there is no CSINode")
 	before := s.csiNode("w1")
+	s.sleep(2 * time.Second) // nodejoin has seen it
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	s.asItWas(was, s.back(was))
 	e := p.end().is(0, "Recovered").returned(1).counts(1, 0, 0, 1)

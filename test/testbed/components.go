@@ -37,6 +37,41 @@ func (cp *ControlPlane) own() error {
 	return nil
 }
 
+// kubeadmConfig is the cluster's. By default a kubelet evicts pods where less than 15 % of the disk is free, which is the host's.
+func (cp *ControlPlane) kubeadmConfig() string {
+	endpoint := cp.opts.ClusterEndpoint
+	if endpoint == "" {
+		endpoint = cp.Endpoint()
+	}
+	sans := append([]string{cp.IP, cp.IP6, cp.Hostname, "127.0.0.1"}, cp.opts.ExtraSANs...)
+	config := fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: %s, bindPort: 6443}
+nodeRegistration: {name: %s, criSocket: %q}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: %s
+controlPlaneEndpoint: %q
+networking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/16}
+apiServer:
+  certSANs: ["%s"]
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+volumePluginDir: /var/lib/kubelet/volume-plugins
+evictionHard: {memory.available: 1Mi}
+authentication:
+  x509:
+    clientCAFile: /etc/kubernetes/pki/ca.crt
+`, cp.IP, cp.Hostname, CRISocket, cp.parts.Kubernetes, endpoint, strings.Join(sans, `", "`))
+	if !machine.IsCgroupV2() {
+		config += "failCgroupV1: false\n"
+	}
+	return config
+}
+
 func (cp *ControlPlane) etcdUnit() machine.Unit {
 	return machine.Unit{Name: Etcd + ".service", Description: "etcd", UID: cp.uid(), Command: []string{"etcd",
 		"--data-dir=/var/lib/etcd", "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -113,39 +112,6 @@ func (cp *ControlPlane) prepare(ctx context.Context) error {
 		return err
 	}
 	return cp.connect()
-}
-
-func (cp *ControlPlane) kubeadmConfig() string {
-	endpoint := cp.opts.ClusterEndpoint
-	if endpoint == "" {
-		endpoint = cp.Endpoint()
-	}
-	sans := append([]string{cp.IP, cp.IP6, cp.Hostname, "127.0.0.1"}, cp.opts.ExtraSANs...)
-	config := fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint: {advertiseAddress: %s, bindPort: 6443}
-nodeRegistration: {name: %s, criSocket: %q}
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: %s
-controlPlaneEndpoint: %q
-networking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/16}
-apiServer:
-  certSANs: ["%s"]
----
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-cgroupDriver: cgroupfs
-volumePluginDir: /var/lib/kubelet/volume-plugins
-authentication:
-  x509:
-    clientCAFile: /etc/kubernetes/pki/ca.crt
-`, cp.IP, cp.Hostname, CRISocket, cp.parts.Kubernetes, endpoint, strings.Join(sans, `", "`))
-	if !machine.IsCgroupV2() {
-		config += "failCgroupV1: false\n"
-	}
-	return config
 }
 
 // makeCertificates makes what is missing below /etc/kubernetes.
