@@ -26,7 +26,7 @@ type Fact[T any] struct {
 // Known reports whether there is an answer, and no failure to get one.
 func (f Fact[T]) Known() bool { return f.Err == nil && !f.At.IsZero() }
 
-func (f Fact[T]) stamp() stamp { return stamp{f.Acts, f.Asked, f.At} }
+func (f *Fact[T]) stamp() stamp { return stamp{f.Acts, f.Asked, f.At} }
 
 type stamp struct {
 	acts      int
