@@ -171,6 +171,9 @@ func mark(node *corev1.Node) string {
 	return ""
 }
 
+// NoCSINode is what TakenUp finds missing where there is none.
+const NoCSINode = "the CSINode"
+
 // TakenUp reports whether the running kubelet has taken up the Node that was put
 // back with this UID at since, by its own clock: if not, what is still missing.
 // Every kubelet has a CSINode before it says that it is Ready; one that nobody has
@@ -185,7 +188,16 @@ func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time)
 		return "", s.Err
 	case s.Node.UID != uid:
 		return "the Node, which is another one now", nil
-	case !slices.ContainsFunc(node.ManagedFields, byKubelet):
+	}
+	switch _, there, err := c.csiNode(ctx, name); {
+	case apierrors.IsNotFound(err):
+		return NoCSINode, nil
+	case err != nil:
+		return "", err
+	case !there.ownedBy(uid):
+		return "the CSINode, whose owner is another Node", nil
+	}
+	if !slices.ContainsFunc(node.ManagedFields, byKubelet) {
 		return "the kubelet's status", nil
 	}
 	switch renewed, err := c.LeaseRenewed(ctx, name); {
@@ -195,14 +207,6 @@ func (c *Client) TakenUp(ctx context.Context, name, uid string, since time.Time)
 		return "", err
 	case !renewed.After(since):
 		return "the kubelet's Lease, which was not renewed", nil
-	}
-	switch _, there, err := c.csiNode(ctx, name); {
-	case apierrors.IsNotFound(err):
-		return "the CSINode", nil
-	case err != nil:
-		return "", err
-	case !there.ownedBy(uid):
-		return "the CSINode, whose owner is another Node", nil
 	}
 	return "", nil
 }

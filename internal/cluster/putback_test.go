@@ -218,6 +218,10 @@ func TestTakenUp(t *testing.T) {
 	if _, err := client.PutBack(t.Context(), Kept{Node: fullNode(), GoneAt: ago(0)}, true); err != nil {
 		t.Fatal(err)
 	}
+	look(NoCSINode)
+	g.csiNode = someCSINode("uid-1")
+	look("the CSINode, whose owner is another Node")
+	g.csiNode = someCSINode("new-1")
 	look("the kubelet's status")
 	entry := metav1.NewTime(since.Add(-time.Minute).Truncate(time.Second)) // the API server's clock
 	g.node.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "nodejoin", Time: &entry}, {Manager: "kubelet", Time: &entry}, {Manager: "nodejoin", Subresource: "status"}}
@@ -227,10 +231,6 @@ func TestTakenUp(t *testing.T) {
 	g.lease = since
 	look("the kubelet's Lease, which was not renewed")
 	g.lease = since.Add(time.Millisecond)
-	look("the CSINode")
-	g.csiNode = someCSINode("uid-1")
-	look("the CSINode, whose owner is another Node")
-	g.csiNode = someCSINode("new-1")
 	look("")
 	g.node.UID = "new-2"
 	look("the Node, which is another one now")

@@ -103,19 +103,19 @@ func (m *machine) PutBack(ctx context.Context, creds *cluster.Credentials, uid s
 
 // TakenUp also ends what PutBack began: where its answer got lost, or a CSINode
 // of before was long in the way, the watch knows of none any more.
-func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid string, since time.Time) (string, error) {
+func (m *machine) TakenUp(ctx context.Context, creds *cluster.Credentials, uid string, since time.Time) (missing string, stays bool, err error) {
 	m.kept.Lock()
 	of := m.kept.back
 	m.kept.Unlock()
 	client, err := m.client(creds)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	missing, err := client.TakenUp(ctx, creds.NodeName, uid, since)
+	missing, err = client.TakenUp(ctx, creds.NodeName, uid, since)
 	if err == nil && strings.HasPrefix(missing, "the CSINode") {
 		_ = client.PutCSINodeBack(ctx, of, uid) // where that is refused a restart of the kubelet makes it
 	}
-	return missing, err
+	return missing, missing == cluster.NoCSINode && of.CSINode == nil, err
 }
 
 func (m *machine) SayStopped(ctx context.Context, creds *cluster.Credentials) error {

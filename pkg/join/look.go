@@ -170,7 +170,8 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 		return nil
 	case t == judge.Takeup:
 		return func(ctx context.Context) func() {
-			return fact(asked, &r.facts.Untaken)(r.w.TakenUp(ctx, creds, uid, since))
+			missing, stays, err := r.w.TakenUp(ctx, creds, uid, since)
+			return fact(asked, &r.facts.Untaken)(judge.Untaken{Missing: missing, Stays: stays}, err)
 		}
 	}
 	return func(ctx context.Context) func() { return fact(asked, &r.facts.Lease)(r.w.LeaseRenewed(ctx, creds)) }

@@ -189,21 +189,21 @@ func (s *sim) SayStopped(ctx context.Context, c *cluster.Credentials) error {
 	return nil
 }
 
-func (s *sim) TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (string, error) {
+func (s *sim) TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (string, bool, error) {
 	if err := s.reach(ctx); err != nil {
-		return "", err
+		return "", false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.down:
-		return "", errors.New("connection refused")
+		return "", false, errors.New("connection refused")
 	case s.node == nil || s.node.UID != uid:
-		return "there is no such Node", nil
+		return "there is no such Node", false, nil
 	case s.alive && !s.renewed.After(since), s.aloofKubelet, !s.running, time.Since(s.putBack) < leaseEvery && !s.alive:
-		return "the Lease was not renewed", nil
+		return "the Lease was not renewed", false, nil
 	}
-	return "", nil
+	return "", false, nil
 }
 
 // LeaseRenewed: the kubelet of a living Node that is not ours renews it every 10 s.

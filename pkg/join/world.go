@@ -87,7 +87,8 @@ type world interface {
 	// what it could not be given, for a person.
 	PutBack(ctx context.Context, c *cluster.Credentials, uid string, ready bool) (back cluster.Sighting, lost []string, err error)
 	// TakenUp says what is missing until its kubelet has taken it up; "": nothing.
-	TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (missing string, err error)
+	// It stays so where only a kubelet that starts can bring it.
+	TakenUp(ctx context.Context, c *cluster.Credentials, uid string, since time.Time) (missing string, stays bool, err error)
 	// SayStopped says of our own Node that its kubelet has stopped.
 	SayStopped(context.Context, *cluster.Credentials) error
 	LeaseRenewed(context.Context, *cluster.Credentials) (time.Time, error)

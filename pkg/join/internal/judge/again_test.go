@@ -110,6 +110,9 @@ func TestANodeIsPutBack(t *testing.T) {
 
 		{name: "it is back, and not taken up yet", at: back(nil), kind: Wait, reason: JoinFailed, words: "take it up"},
 		{name: "it is not taken up in time", at: back(map[axis]string{byReturn: "put back 30 s ago", byUntaken: "not taken up"}), kind: RestartKubelet},
+		{name: "it lacks what only a kubelet that starts makes", at: back(map[axis]string{byUntaken: "never to be"}), kind: RestartKubelet},
+		{name: "the same a moment after the return, when that kubelet may still be starting", at: back(map[axis]string{byUntaken: "never to be"}), kind: Wait, reason: JoinFailed, words: "take it up",
+			change: func(r *row) { r.m.PutBackAt = ago(time.Second) }},
 		{name: "whether it is cannot be found out", at: back(map[axis]string{byReturn: "put back 30 s ago"}), kind: Wait, reason: JoinFailed, words: "take it up"},
 		{name: "its kubelet has ended meanwhile", at: back(map[axis]string{byKubelet: "stopped"}), kind: RestartKubelet},
 		{name: "it is back as Unknown, and its kubelet has ended", at: back(map[axis]string{bySight: "dead", byKubelet: "stopped"}), kind: RestartKubelet},

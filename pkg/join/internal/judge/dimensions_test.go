@@ -285,8 +285,9 @@ var dimensions = [axes][]value{
 		returns("marked", true, "", time.Second, 0, "taint karpenter.sh/disrupted"),
 	},
 	byUntaken: {
-		notKnown(func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = "", errSeen }),
-		val("not taken up", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = "its Lease was not renewed", nil }),
+		notKnown(func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{}, errSeen }),
+		val("not taken up", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{Missing: "its Lease was not renewed"}, nil }),
+		val("never to be", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{"the CSINode", true}, nil }),
 	},
 	byFresh: freshness,
 }

@@ -96,7 +96,7 @@ type Facts struct {
 	Node        Fact[Sighting]  // of the credentials' Node, by the credentials
 	Second      Fact[Sighting]  // of the kubelet's Node, by the token
 	Lease       Fact[time.Time] // when the credentials' Node's Lease was last renewed, by the credentials
-	Untaken     Fact[string]    // what is missing until the kubelet has taken up the Node that was put back; "": nothing
+	Untaken     Fact[Untaken]   // until the kubelet has taken up the Node that was put back
 
 	Join Joining // kubeadm join, as far as it is under way
 }
@@ -129,6 +129,12 @@ func (f *Facts) stamp(t Topic) stamp {
 		return f.Lease.stamp()
 	}
 	return f.Untaken.stamp()
+}
+
+// Untaken is what a Node that was put back lacks.
+type Untaken struct {
+	Missing string // "": nothing
+	Stays   bool   // only a kubelet that starts brings it
 }
 
 // Disk is what earlier joins and other people left.

@@ -69,6 +69,7 @@ func (v *view) mayPutBack() bool {
 // to renew its Lease and to report.
 func (v *view) takingUp() (Action, bool) {
 	name, since := v.nodeName(), v.now.Sub(v.m.PutBackAt)
+	overdue := since >= takeupPatience || since >= steadyFor && v.f.Untaken.Known() && v.f.Untaken.Value.Stays
 	switch k := v.f.Kubelet.Value; {
 	case v.m.PutBackAt.IsZero() || v.f.Kubelet.Known() && (!k.Running || v.m.fails(k, v.now)):
 		return pass()
@@ -78,13 +79,13 @@ func (v *view) takingUp() (Action, bool) {
 				"its credentials cannot be used to see whether it has, so it is restarted", v.f.Credentials.Value.Problem).asking(v, v.eyes()|Unit, ProbeSilent), true
 		}
 		return v.restart(fmt.Sprintf("Node %q was put back, and whether the kubelet has taken it up in %s cannot be asked", name, seconds(since)), v.m.PutBackAt), true
-	case since >= takeupPatience && v.stale(Takeup) != 0:
+	case overdue && v.stale(Takeup) != 0:
 		return v.ask(Takeup, Verify), true
-	case since < takeupPatience || v.f.Untaken.Err != nil:
+	case !overdue || v.f.Untaken.Err != nil:
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("Node %q is back as it was; the kubelet is to take it up", name),
 			"it does so within some 10 s, or it is restarted", v.f.Untaken.Err).asking(v, Takeup|Unit, ProbeSilent), true
 	}
-	return v.restart(fmt.Sprintf("Node %q was put back, and the kubelet has not taken it up in %s: %s", name, seconds(since), v.f.Untaken.Value), v.m.PutBackAt), true
+	return v.restart(fmt.Sprintf("Node %q was put back, and the kubelet has not taken it up in %s: %s", name, seconds(since), v.f.Untaken.Value.Missing), v.m.PutBackAt), true
 }
 
 func (v *view) restart(why string, wanted time.Time) Action {

@@ -108,7 +108,7 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 			m.BootstrapAt = time.Time{}
 		}
 	case Takeup:
-		if f.Untaken.Known() && f.Untaken.Value == "" && f.Untaken.Acts == m.Acts {
+		if f.Untaken.Known() && f.Untaken.Value.Missing == "" && f.Untaken.Acts == m.Acts {
 			m.PutBackAt = time.Time{}
 		}
 	case Certificate:

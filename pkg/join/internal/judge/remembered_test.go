@@ -191,13 +191,13 @@ func TestWhatIsRememberedOfAReturn(t *testing.T) {
 	}
 
 	for name, c := range map[string]struct {
-		untaken Fact[string]
+		untaken Fact[Untaken]
 		taken   bool
 	}{
-		"nothing is missing":                          {Fact[string]{Acts: 1}, true},
-		"nothing is missing, before the return":       {Fact[string]{Acts: 0}, false},
-		"its Lease is missing":                        {Fact[string]{Acts: 1, Value: "its Lease"}, false},
-		"whether something is missing cannot be said": {Fact[string]{Acts: 1, Err: errSeen}, false},
+		"nothing is missing":                          {Fact[Untaken]{Acts: 1}, true},
+		"nothing is missing, before the return":       {Fact[Untaken]{Acts: 0}, false},
+		"its Lease is missing":                        {Fact[Untaken]{Acts: 1, Value: Untaken{Missing: "its Lease"}}, false},
+		"whether something is missing cannot be said": {Fact[Untaken]{Acts: 1, Err: errSeen}, false},
 	} {
 		k := back()
 		c.untaken.At = k.later()
