@@ -35,7 +35,7 @@ unit: schedules ## Test the packages alone, in minutes
 schedules: ## Play random schedules under virtual time, others each time: SCHEDULES=20000 for a hunt
 	go test -count=1 -timeout 20m -run '^TestPromisesHold' ./pkg/join -rapid.checks=$(SCHEDULES)
 
-parts: ## Compile the testbed's components and make the booted nodes' image: once, some 15 minutes on 2 cores
+parts: ## Compile the testbed's components and make the booted nodes' image: once, some 20 minutes on 2 cores
 	cd test && go run ./parts
 
 e2e: parts $(TOOLS)/goreleaser $(TOOLS)/syft ## Tell the stories on a real cluster (root)

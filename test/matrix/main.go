@@ -99,6 +99,9 @@ func tell(ctx context.Context, c Cell, parallel int) (Result, error) {
 		return r, err
 	}
 	r.NodesVersion, r.ControlPlaneVersion = nodes.Kubernetes, controlPlane.Kubernetes
+	if nodes.Kubelet != "" {
+		r.NodesVersion += ", " + nodes.Kubelet
+	}
 	test := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-timeout=60m", fmt.Sprintf("-parallel=%d", parallel),
 		"-run=^("+strings.Join(tests(), "|")+")$", "./e2e")
 	test.Env = append(os.Environ(), testbed.NodesVariable+"="+c.Nodes, testbed.ControlPlaneVariable+"="+c.ControlPlane)

@@ -24,6 +24,7 @@ import (
 type Parts struct {
 	Dir        string
 	Kubernetes string // version of kubeadm, kubelet and the control plane, as in "v1.37.2"
+	Kubelet    string // version of the kubelet, where it is another
 
 	wantsNode bool              // as in release
 	programs  map[string]string // likewise

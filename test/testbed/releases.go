@@ -114,6 +114,9 @@ func (r release) build(ctx context.Context, out io.Writer, pinned Parts, names [
 	flags := buildFlags(r.version)
 	key := digest(slices.Concat(flags, r.pins, []string{fmt.Sprint(r.version, r.older), cmp.Or(r.toolchain, runtime.Version())})...)
 	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version, wantsNode: r.wantsNode, programs: r.programs}
+	if !slices.Contains(names, "kubelet") {
+		set.Kubelet = pinned.Kubernetes
+	}
 	if complete(set, names) {
 		return set, nil
 	}
