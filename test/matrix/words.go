@@ -156,6 +156,7 @@ var (
 	anyPin     = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 	kernel     = regexp.MustCompile(`(KERNEL_VERSION[^:]*: \S*?m)[0-9][^\x1b]*`)
 	listing    = regexp.MustCompile(`(?m)^\x1b\[0;37m.*\n`) // forty lines of the system verification
+	took       = regexp.MustCompile(`(healthy after )[0-9.]+(?:ms|s)`)
 	sourcePort = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+):\d+->`)
 )
 
@@ -164,6 +165,7 @@ func (h *hearing) plain(said string) string {
 	said = strings.NewReplacer(h.cp.IP, "192.0.2.1", h.node.IP, "192.0.2.11", h.tb.BlackholeIP(), "192.0.2.99").Replace(said)
 	said = klogHeader.ReplaceAllString(said, "${1}0101 00:00:00.000000    1000 ")
 	said = anyPin.ReplaceAllString(said, "sha256:"+strings.Repeat("0123456789abcdef", 4))
+	said = took.ReplaceAllString(said, "${1}1s")
 	said = sourcePort.ReplaceAllString(said, "$1:50000->")
 	return kernel.ReplaceAllString(said, "${1}6.1.0")
 }
