@@ -16,7 +16,11 @@ func TestNodeThatTheCloudControllerDeletesComesBackAndStays(t *testing.T) {
 	s.must(err)
 	time.AfterFunc(15*time.Second, func() { cloud.Know(s.node) })
 	e := p.end().is(0, "Recovered")
-	if c := e.report.Counts; c.Resets+c.KubeletRestarts != 0 || c.Joins != 1 || c.NodesPutBack < 1 || c.NodesPutBack != c.Deletions || c.Deletions != len(e.report.Deletions) {
+	restarts := 0
+	if s.minorOf(s.node) < 35 { // a CSINode that nobody had seen before it went with its Node comes by a restart of its kubelet alone
+		restarts = 1
+	}
+	if c := e.report.Counts; c.Resets != 0 || c.KubeletRestarts > restarts || c.Joins != 1 || c.NodesPutBack < 1 || c.NodesPutBack != c.Deletions || c.Deletions != len(e.report.Deletions) {
 		t.Errorf("counts %+v", c)
 	}
 	if e.report.Deletions[0].UID != string(first.UID) {
