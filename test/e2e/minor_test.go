@@ -42,13 +42,13 @@ func (s *story) minorOf(n *testbed.Node) int {
 	return minor
 }
 
-// It knows its own minor and the one before, and says so only after it has asked the cluster.
-func TestKubeadmTwoMinorsNewerThanTheClusterIsAPersonsJob(t *testing.T) {
+// It takes its own minor and the one before, a pre-release one more, and says so only after it has asked the cluster.
+func TestKubeadmMinorsNewerThanTheClusterIsAPersonsJob(t *testing.T) {
 	s := tellLive(t, ready())
-	minor := s.minorOf(s.node)
-	s.inConfigMap("kubeadm-config", `kubernetesVersion: v\S+`, "kubernetesVersion: v1."+strconv.Itoa(minor-2)+".0")
+	older := "v1." + strconv.Itoa(s.minorOf(s.node)-3) + ".0"
+	s.inConfigMap("kubeadm-config", `kubernetesVersion: v\S+`, "kubernetesVersion: "+older)
 	s.join(s.args("--timeout", "2m")...).is(3, "HostUnfit").counts(1, 0, 0, 0).within(30*time.Second).
-		says("v1."+strconv.Itoa(minor-2)+".0", "install a kubelet and kubeadm")
+		says(older, "install a kubelet and kubeadm")
 }
 
 // Since 1.35 a kubelet refuses cgroup v1 unless its configuration says that it may not; older ones can be told to.

@@ -20,7 +20,7 @@ var stories = []story{
 	{"late runtime", []string{"TestContainerRuntimeThatIsFifteenSecondsLateIsWaitedFor"}},
 	{"swap", []string{"TestSwapIsAPersonsJob"}},
 	{"cgroup", []string{"TestKubeletThatRefusesCgroupV1IsReportedWithItsWords", "TestCgroupDriverIsTheRuntimesWhereItTells"}},
-	{"wrong minor", []string{"TestKubeadmTwoMinorsNewerThanTheClusterIsAPersonsJob"}},
+	{"wrong minor", []string{"TestKubeadmMinorsNewerThanTheClusterIsAPersonsJob"}},
 	{"control plane refused", []string{"TestControlPlaneHostIsNeverTouched"}},
 	{"old containerd", []string{"TestNodesOfTwoContainerdsJoinAndAreBackAfterADeletion"}},
 }
