@@ -151,7 +151,7 @@ func TestADiscoveryFileNeedsNoToken(t *testing.T) {
 }
 
 func TestValidateEndpoint(t *testing.T) {
-	for _, good := range []string{"10.0.0.1:6443", "api.example.com:443", "[fd00::1]:6443", "[fe80::1%eth0]:6443", "h:1", "h:65535"} {
+	for _, good := range []string{"10.0.0.1:6443", "api.example.com:443", "[fd00::1]:6443", "a_b:6443", "h:1", "h:65535"} {
 		if err := ValidateEndpoint(good); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
@@ -173,6 +173,10 @@ func TestValidateEndpoint(t *testing.T) {
 		"h:https":                "1 to 65535",
 		"a b:6443":               "not host:port",
 		"x:y:z":                  "not host:port",
+		"[fe80::1%eth0]:6443":    "no host of a URL",
+		"ex%ample:6443":          "no host of a URL",
+		"cp|x:6443":              "no host of a URL",
+		"[cp]:6443":              "no host of a URL",
 		token:                    "abcdef.[redacted]",
 		token + ":6443/":         "abcdef.[redacted]",
 	} {

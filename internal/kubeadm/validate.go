@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -106,6 +107,9 @@ func ValidateEndpoint(s string) error {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("%s: the port is not a number from 1 to 65535", quoted)
+	}
+	if _, err := url.Parse("https://" + s); err != nil { // which is what kubeadm and client-go make of it
+		return fmt.Errorf("%s: this is no host of a URL", quoted)
 	}
 	return nil
 }
