@@ -2,11 +2,13 @@ package join
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -64,6 +66,43 @@ func TestTokenFileThatIsAPipeIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
+}
+
+// One attempt has taken what the pipe had; the next goes on with that, and what comes later is not lost.
+func TestTokenFileThatIsAPipeGivesItsTokenOnce(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write := func(token string) {
+		if err := os.WriteFile(pipe, []byte(token+"\r\n"), 0); err != nil {
+			t.Error(err)
+		}
+	}
+	r := &tokenReader{plan: &plan{Config: Config{Token: Token{File: pipe}}}}
+	go write(simToken)
+	for _, want := range []string{simToken, "", "fedcba.0123456789abcdef"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if want == "" {
+			ctx, cancel = context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errSilent)
+		}
+		token, err := r.read(ctx)
+		cancel()
+		if token != want || (err == nil) != (want != "") {
+			t.Errorf("%q, %v, wanted %q", token, err, want)
+		}
+		if want == "" {
+			go write("fedcba.0123456789abcdef")
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		silent := make(chan input)
+		r := &tokenReader{plan: &plan{Config: Config{Token: Token{File: pipe}}}, given: silent}
+		began := time.Now()
+		if _, err := r.read(t.Context()); !errors.Is(err, errSilent) || isTerminal(err) || time.Since(began) != tokenTimeout {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
 }
 
 func TestDeadlineWhileTheTokensSourceIsSilentSaysSo(t *testing.T) {

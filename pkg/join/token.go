@@ -17,7 +17,8 @@ import (
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
 )
 
-// tokenTimeout bounds one run of --token-command.
+// tokenTimeout bounds one run of --token-command, and one wait for a file: a pipe
+// that has given its token has nothing for the next attempt.
 const tokenTimeout = 30 * time.Second
 
 // tokenMost is as much as is read of a token's source: one that goes on for
@@ -28,7 +29,7 @@ const tokenMost = 4096
 type tokenReader struct {
 	plan  *plan
 	last  string
-	stdin chan input // of the one read of standard input; it outlives a reader who gave up
+	given chan input // by a read of standard input or a file; it outlives a reader who gave up
 }
 
 type input struct {
@@ -66,7 +67,7 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 			return "", err
 		}
 	case source.File != "":
-		if raw, err = readFile(ctx, source.File); ctx.Err() != nil {
+		if raw, err = t.readFile(ctx, source.File); ctx.Err() != nil || errors.Is(err, errSilent) {
 			return "", err
 		}
 	case t.plan.static != "":
@@ -133,46 +134,59 @@ func (r *run) warnExposed() {
 	warn("--discovery-file", "credentials", r.DiscoveryFile, cluster.HoldsSecret)
 }
 
-// readStdin gives up with ctx: a terminal where nobody types blocks for ever.
+// readStdin reads once, and gives up with ctx: a terminal where nobody types
+// blocks for ever.
 func (t *tokenReader) readStdin(ctx context.Context) ([]byte, error) {
-	if t.stdin == nil {
-		t.stdin = make(chan input, 1)
+	got, err := t.await(ctx, func() input {
 		in := t.plan.Token.Stdin
 		if in == nil {
 			in = os.Stdin
 		}
-		go func() {
-			raw, err := io.ReadAll(io.LimitReader(in, tokenMost))
-			t.stdin <- input{raw, err}
-		}()
+		raw, err := io.ReadAll(io.LimitReader(in, tokenMost))
+		return input{raw, err}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--token-file -: nothing came from standard input: %w", err)
 	}
-	select {
-	case got := <-t.stdin:
-		t.stdin <- got
-		return got.raw, got.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("--token-file -: nothing came from standard input: %w", context.Cause(ctx))
-	}
+	t.given <- got
+	return got.raw, got.err
 }
 
-// readFile gives up with ctx: a pipe, as <(...) is one, may have no writer.
-func readFile(ctx context.Context, path string) ([]byte, error) {
-	read := make(chan input, 1)
-	go func() {
+var errSilent = fmt.Errorf("no answer within %s", tokenTimeout)
+
+// readFile gives up with ctx, or soon: a pipe, as <(...) is one, may have no writer.
+func (t *tokenReader) readFile(ctx context.Context, path string) ([]byte, error) {
+	soon, cancel := context.WithTimeoutCause(ctx, tokenTimeout, errSilent)
+	defer cancel()
+	got, err := t.await(soon, func() input {
 		f, err := os.Open(path)
 		if err != nil {
-			read <- input{err: err}
-			return
+			return input{err: err}
 		}
 		defer f.Close()
 		raw, err := io.ReadAll(io.LimitReader(f, tokenMost))
-		read <- input{raw, err}
-	}()
+		return input{raw, err}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--token-file: nothing came from %q: %w", path, err)
+	}
+	t.given = nil
+	return got.raw, got.err
+}
+
+// await is what read gives, or why that was not waited for any longer. One read
+// is under way at most, or what comes late would be nobody's.
+func (t *tokenReader) await(ctx context.Context, read func() input) (input, error) {
+	if t.given == nil {
+		given := make(chan input, 1)
+		t.given = given
+		go func() { given <- read() }()
+	}
 	select {
-	case got := <-read:
-		return got.raw, got.err
+	case got := <-t.given:
+		return got, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("--token-file: nothing came from %q: %w", path, context.Cause(ctx))
+		return input{}, context.Cause(ctx)
 	}
 }
 
