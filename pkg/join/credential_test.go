@@ -25,6 +25,7 @@ func TestSourcesOfATokenAreWaitedForAndSayWhatTheyGave(t *testing.T) {
 		"the unit's credential": {"\n", dir, Token{File: path}, false, `the unit's credential "token" is empty`, "/etc/nodejoin/token"},
 		"a file with junk":      {"placeholder", "", Token{File: path}, false, `"placeholder"`, ""},
 		"what may be a secret":  {"abcdef.0123456789abcdeF", "", Token{File: path}, false, "capital letters", ""},
+		"another's password":    {"hunter2hunter", "", Token{File: path}, false, "13 characters and no dot", ""},
 		"no file":               {"", "", Token{File: path + "2"}, false, "no such file", ""},
 		"a folder":              {"", "", Token{File: dir}, true, "is a directory", ""},
 		"a command's null":      {"", "", Token{Command: "echo null"}, false, `--token-command: not a bootstrap token`, ""},
@@ -41,7 +42,7 @@ func TestSourcesOfATokenAreWaitedForAndSayWhatTheyGave(t *testing.T) {
 		if errors.As(err, &field) && !strings.Contains(field.Remedy, test.hint) {
 			t.Errorf("%s: remedy %q", name, field.Remedy)
 		}
-		if err == nil || errors.As(err, &ended) != test.usage || !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "0123456789") {
+		if err == nil || errors.As(err, &ended) != test.usage || !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "0123456789") || strings.Contains(err.Error(), "hunter") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

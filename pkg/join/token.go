@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,10 +99,13 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// placeholder tells what was given in place of a token, where it is shorter than
-// a token's secret (16 characters): "null", "None", "placeholder".
+// placeholders stand where there is no token yet: jq, aws and Go's templates print
+// them, and people write them. Any other text may be a secret, a password say,
+// where a parameter's name is mistyped.
+var placeholders = []string{"null", "none", "nil", "<nil>", "<no value>", "undefined", "{}", "[]", "-", "placeholder", "changeme", "todo", "tbd"}
+
 func placeholder(given string) string {
-	if len(given) < 16 && !strings.Contains(given, ".") {
+	if slices.Contains(placeholders, strings.ToLower(given)) {
 		return fmt.Sprintf(": %q", given)
 	}
 	return ""
