@@ -130,7 +130,10 @@ func (r *run) whySilent(err error) string {
 	var invalid x509.CertificateInvalidError
 	var failed *net.OpError
 	var page *cluster.PageError
+	var name x509.HostnameError
 	switch {
+	case errors.As(err, &name):
+		return fmt.Sprintf("give the API server a certificate that names %q (`apiServer.certSANs` of kubeadm's ClusterConfiguration), or use an address that it names", name.Host)
 	case errors.As(err, &page):
 		return "no API server sends web pages: is this a load balancer without a backend, or is " + r.where() + " the wrong address or port?"
 	case cluster.Answered(err):
@@ -210,6 +213,8 @@ func (r *run) tokenHint(err error) string {
 		return "run that command by hand, as root and with the same environment; it is run again every " + seconds(tokenEvery)
 	case r.Token.File != "":
 		return "write a token into it (on a control-plane host `kubeadm token create` makes one); it is read again every " + seconds(r.tokens.retry)
+	case r.DiscoveryFile != "":
+		return "give a token with --token-file or --token-command (on a control-plane host `kubeadm token create` makes one), or put a token or a client certificate into the discovery file"
 	}
 	return ""
 }

@@ -2,7 +2,10 @@ package join
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,5 +156,14 @@ func TestHintOfTheKnownCauseReachesTheReport(t *testing.T) {
 				t.Errorf("%s: message %q, hint %q", name, r.Message, r.Hint)
 			}
 		})
+	}
+}
+
+// The server in cluster-info may be a load balancer that nobody has put into the certificate.
+func TestCertificateThatDoesNotNameTheServerLeadsToItsNames(t *testing.T) {
+	err := &url.Error{Op: "Get", URL: "https://lb:6443", Err: x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"cp"}}, Host: "lb"}}
+	r := &run{plan: &plan{Config: Config{Endpoint: "cp:6443"}}}
+	if hint := r.whySilent(fmt.Errorf("asking: %w", err)); !strings.Contains(hint, `names "lb"`) || !strings.Contains(hint, "certSANs") {
+		t.Errorf("hint %q", hint)
 	}
 }
