@@ -31,6 +31,13 @@ func (d *Discoverer) probeFile(ctx context.Context, bearer string) Probe {
 	if bearer == "" {
 		bearer = user.Token
 	}
+	if bearer == "" && user.TokenFile != "" {
+		token, err := os.ReadFile(user.TokenFile)
+		if err != nil {
+			return Probe{Err: fmt.Errorf("reading the discovery file %q: tokenFile: %w", d.source.File, err)}
+		}
+		bearer = strings.TrimSpace(string(token))
+	}
 	if bearer != "" {
 		return d.ask(ctx, p, bearer)
 	}
@@ -88,6 +95,21 @@ func DiscoveryFileCA(path string) ([]byte, error) {
 		return nil, err
 	}
 	return dataOrFile(cluster.CertificateAuthorityData, cluster.CertificateAuthority)
+}
+
+// CheckCredentials says that a discovery file has no credentials, or none that can
+// be used here: kubeadm would run an exec plugin. One at a URL, or one that cannot be
+// read just now, is for a probe to tell of.
+func CheckCredentials(path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	_, user, err := parseKubeconfig(raw)
+	if err != nil || user.Token != "" || user.TokenFile != "" || user.ClientCertificate != "" || len(user.ClientCertificateData) > 0 {
+		return nil
+	}
+	return fmt.Errorf("--discovery-file: no token was given, and %q has neither a token nor a client certificate in it", path)
 }
 
 // HoldsSecret reports whether a discovery file has credentials in it: more than

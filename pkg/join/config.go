@@ -284,6 +284,7 @@ func (p *plan) checkDiscovery() error {
 }
 
 func (p *plan) checkDiscoveryFile() error {
+	p.DiscoveryFile = strings.TrimPrefix(p.DiscoveryFile, "file://") // as kubeadm does
 	switch {
 	case p.Endpoint != "":
 		return errors.New("--discovery-file: cannot be used with ENDPOINT, the file names the server itself")

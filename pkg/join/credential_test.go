@@ -65,3 +65,33 @@ func TestAUnitsCredentialIsNotReadInHopeOfANewToken(t *testing.T) {
 		t.Error("without credentials of a unit a file can change")
 	}
 }
+
+// Its own credentials are enough, and so is a token from elsewhere; without any, no server is to be blamed.
+func TestDiscoveryFileWithoutCredentialsNeedsAToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery.conf")
+	for name, test := range map[string]struct {
+		user, tls string
+		lacks     bool
+	}{
+		"none":                      {"{}", "", true},
+		"a token of its own":        {"{token: " + simToken + "}", "", false},
+		"none, with a kubelet's":    {"{}", simToken, false},
+		"caught while it is copied": {"{token: ", "", false},
+	} {
+		text := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"https://cp:6443\"}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\nusers: [{name: u, user: " + test.user + "}]\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := Defaults()
+		c.DiscoveryFile, c.TLSBootstrapToken = "file://"+path, test.tls
+		p, err := c.plan()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, err = (&tokenReader{plan: p}).read(t.Context())
+		hint := (&run{plan: p}).tokenHint(err)
+		if (err != nil) != test.lacks || isTerminal(err) || !strings.Contains(hint, "--token-file") {
+			t.Errorf("%s: %v, hint %q", name, err, hint)
+		}
+	}
+}

@@ -73,8 +73,10 @@ func (t *tokenReader) read(ctx context.Context) (string, error) {
 		}
 	case t.plan.static != "":
 		return t.plan.static, nil
+	case t.plan.TLSBootstrapToken != "" && t.plan.DiscoveryFile != "":
+		return "", nil
 	case t.plan.DiscoveryFile != "":
-		return "", nil // the file may have credentials of its own
+		return "", cluster.CheckCredentials(t.plan.DiscoveryFile)
 	default:
 		return "", errNoToken
 	}
