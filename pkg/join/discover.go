@@ -131,9 +131,12 @@ func (r *run) whySilent(err error) string {
 	var failed *net.OpError
 	var page *cluster.PageError
 	var name x509.HostnameError
+	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &name):
 		return fmt.Sprintf("give the API server a certificate that names %q (`apiServer.certSANs` of kubeadm's ClusterConfiguration), or use an address that it names", name.Host)
+	case errors.As(err, &unknown):
+		return "what answers there has no certificate of the cluster's CA: another server, or a load balancer or proxy that ends TLS itself and is to pass it through"
 	case errors.As(err, &page):
 		return "no API server sends web pages: is this a load balancer without a backend, or is " + r.where() + " the wrong address or port?"
 	case cluster.Answered(err):
