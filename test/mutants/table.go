@@ -71,6 +71,9 @@ var others = []mutant{
 	{"9", "giving up on what cannot be killed", "internal/child/child.go", "unkillable = 4 * time.Second", "unkillable = 30 * time.Second"},
 	{"9", "starting nothing beside what cannot be killed", "internal/child/child.go", "if err := alone(c.Path); err != nil {", "if err := alone(c.Path); err != nil && false {"},
 
+	{"9", "giving up a token file that stays silent", "pkg/join/token.go", "context.WithTimeoutCause(ctx, tokenTimeout, errSilent)", "context.WithCancel(ctx)"},
+	{"10", "quoting placeholders alone", "pkg/join/token.go", "slices.Contains(placeholders, strings.ToLower(given))", "len(given) < 16 || len(placeholders) == 0"},
+	{"17", "not waiting for the cloud-init that waits for us", "internal/host/host.go", " && !cloudInits.Match(ours)", " && (len(ours) == 0 || cloudInits != nil)"},
 	{"10", "taking nodejoin's variables from children", "internal/child/child.go", `if !strings.HasPrefix(kv, "NODEJOIN_") &&`, `if true &&`},
 	{"10", "redacting the error that leaves", "pkg/join/outcome.go", "clean.Err = redactedError{r.redact(e.Err.Error()), e.Err}", "clean.Err = e.Err"},
 	{"10", "taking away what holds the token at the run's end", "pkg/join/run.go", "_ = r.w.RemoveBootstrapConf()", ""},
