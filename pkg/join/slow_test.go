@@ -1,11 +1,14 @@
 package join
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/nodejoin/nodejoin/internal/cluster"
 )
 
 // What takes long must not make another answer old for ever. systemd and the journal of a small machine that boots take
@@ -31,6 +34,46 @@ func TestSlowAnswersComeToADecision(t *testing.T) {
 						took(s.t, r, 0, 3*time.Minute)
 					})
 				})
+			}
+		}
+	}
+}
+
+// laggard is a cluster that is slow to list certificate requests.
+type laggard struct {
+	world
+	takes time.Duration
+}
+
+func (l laggard) Request(ctx context.Context, names []string) (*cluster.Request, error) {
+	_ = wait(ctx, l.takes)
+	return l.world.Request(ctx, names)
+}
+
+// Two answers of the cluster's, and a look at this machine that comes after each: whichever time they begin at, they meet.
+func TestAnswersDoNotMakeEachOtherOld(t *testing.T) {
+	for what, until := range map[string]func(s *sim, d time.Duration){
+		"a request is pending": func(s *sim, d time.Duration) {
+			s.request = otherRequest()
+			s.after(d, func() { s.request = nil })
+		},
+		"kubeadm does not say its version": func(s *sim, d time.Duration) { s.fitTakes = d },
+	} {
+		for _, here := range []time.Duration{1500 * time.Millisecond, 3 * time.Second} {
+			for _, there := range []time.Duration{0, 100 * time.Millisecond} {
+				for _, lag := range []time.Duration{0, time.Second} {
+					for d := 2 * time.Second; d < 12*time.Second; d += 700 * time.Millisecond {
+						simulateWorld(t, func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim) world { return laggard{s, lag} }, func(s *sim) {
+							s.ready, s.askTakes, s.answers = true, here, there
+							s.disk.Leftovers = []string{kubeletConf}
+							until(s, d)
+						}, func(r Report, err error) {
+							if r.Reason != Joined || time.Duration(r.Duration) > d+time.Minute {
+								t.Errorf("%s for %s, the init system takes %s, the cluster %s, requests %s more: %s after %s: %v", what, d, here, there, lag, r.Reason, time.Duration(r.Duration), err)
+							}
+						})
+					}
+				}
 			}
 		}
 	}

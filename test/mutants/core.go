@@ -107,7 +107,8 @@ var core = []mutant{
 
 	{"§2", "facts that are fresh", inJudge, "> limit ||", "> time.Hour ||"},
 	{"§2", "a slow answer serving the decision that follows it", inJudge, "limit = max(limit, 2*s.at.Sub(s.asked))", ""},
-	{"§2", "an answer serving the decision after a slow look at this machine", inJudge, "limit += looking", ""},
+	{"§2", "an answer serving the decision after a slow look at this machine", inJudge, "limit += 2 * looking", ""},
+	{"§2", "two answers not making each other old", inJudge, "limit += 2 * looking", "limit += looking"},
 	{"§2", "asking nobody twice at the start", inJudge, "v.ask(v.unasked(Files|Kubeconfig), Look)", "v.ask(Files|Kubeconfig, Look)"},
 	{"§2", "asking the cluster beside a slow init system", inJudge, "v.ask(Unit|v.ahead(), Discover)", "v.ask(Unit, Discover)"},
 	{"§2", "asking it so on an empty machine only", inJudge, "v.state() != NotThere || len(v.leftovers()) > 0", "false"},
