@@ -183,6 +183,9 @@ func TestUnfinishedJoinNeedsNoReset(t *testing.T) {
 				c.left(s)
 				r, err := start()
 				c.want.check(t, r, err)
+				if slices.Contains(s.log, "start kubelet") {
+					t.Errorf("kubeadm starts it: %q", s.log)
+				}
 			})
 		})
 	}

@@ -21,6 +21,7 @@ var tidy = []mutant{
 	{"2a", "all that a reset asks for, before tidying", inTidy, "return v.tidies() && mayReset(p, m, &spared, now, NoCredentials)", "return v.tidies()"},
 	{"2a", "seeing in mayTidy that it helps", inTidy, "return v.tidies() && mayReset(", "return (v.tidies() || true) && mayReset("},
 	{"2a", "remembering that the kubelet was stopped before tidying", inMemory, "case Tidy:\n\t\treturn m", "case Tidy:\n\t\tm.StoppedAt = time.Time{}"},
+	{"2a", "kubeadm having started the kubelet that was stopped before tidying", inMemory, "if !m.JoinedAt.Before(m.StoppedAt) {", "if false {"},
 
 	// what
 	{"2a", "listing what a join will write before it does", atAct, "if err := r.w.WriteJournal(r.eyes.probe); err != nil {", "if err := error(nil); err != nil {"},

@@ -314,6 +314,9 @@ func (m Memory) Returned(pause time.Duration, certain bool) Memory {
 func (m Memory) Certified(isNew bool, now time.Time) Memory {
 	if isNew {
 		m.Newborn = now
+		if !m.JoinedAt.Before(m.StoppedAt) { // kubeadm has started the kubelet again
+			m.StoppedAt = time.Time{}
+		}
 	}
 	m.Denial, m.DenialTold = "", ""
 	return m
