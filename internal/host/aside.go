@@ -76,7 +76,7 @@ func (h Host) MovedAside(paths ...string) (last time.Time) {
 }
 
 // WriteBootstrapConf puts a kubeconfig with a token in it where the kubelet looks for one: a link, to a file in memory.
-// remove takes both away.
+// remove takes both away, and nothing that somebody has put there since.
 func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func() error, err error) {
 	secret, removeSecret, err := h.SecretFile(content)
 	if err != nil {
@@ -85,17 +85,17 @@ func (h Host) WriteBootstrapConf(path string, content []byte) (removeConf func()
 	if err := errors.Join(removeFile(h.Path(path)), os.Symlink(secret, h.Path(path))); err != nil {
 		return nil, errors.Join(fmt.Errorf("writing a bootstrap kubeconfig: %w", err), removeSecret())
 	}
-	return func() error { return errors.Join(removeFile(h.Path(path)), removeSecret()) }, nil
+	return func() error { return errors.Join(h.RemoveSecretLink(path), removeSecret()) }, nil
 }
 
-// RemoveSecretLink removes the link that WriteBootstrapConf has left in a run that was killed. Anything else stays.
+// RemoveSecretLink removes the link that WriteBootstrapConf makes, also that of a run that was killed. Anything else stays.
 func (h Host) RemoveSecretLink(path string) error {
 	to, err := os.Readlink(h.Path(path))
 	if err != nil || !strings.HasPrefix(filepath.Base(to), secretPrefix) {
 		return nil //nolint:nilerror // it is none
 	}
 	if err := removeFile(h.Path(path)); err != nil {
-		return fmt.Errorf("removing the bootstrap kubeconfig of a run that was killed: %w", err)
+		return fmt.Errorf("removing a bootstrap kubeconfig: %w", err)
 	}
 	return nil
 }

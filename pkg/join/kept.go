@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -184,7 +185,7 @@ func (m *machine) BootstrapAgain(ctx context.Context, server *cluster.Credential
 	if again.conf != bootstrapConf {
 		aside = append(aside[:len(aside):len(aside)], again.conf)
 	}
-	if err = errors.Join(m.RemoveSecretLink(again.conf), m.MoveAside(aside...)); err == nil {
+	if err = errors.Join(m.giveBack(again.conf), m.MoveAside(aside...)); err == nil {
 		m.again.remove, err = m.WriteBootstrapConf(again.conf, content)
 	}
 	if err == nil {
@@ -204,14 +205,12 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 			return err
 		}
 	}
-	err = m.RemoveSecretLink(again.conf)
+	err = nil
 	if again.remove != nil {
 		err = again.remove()
 		m.again.remove = nil
 	}
-	if again.conf != bootstrapConf {
-		err = errors.Join(err, m.MoveBack(again.conf))
-	}
+	err = errors.Join(err, m.giveBack(again.conf))
 	if back {
 		m.forgetKubelets()
 		if _, unloaded := m.Credentials(); unloaded == nil {
@@ -227,9 +226,23 @@ func (m *machine) BootstrapEnded(back, forget bool) error {
 	return err
 }
 
+// giveBack puts a bootstrap kubeconfig that is not kubeadm's in place of our link
+// to a token, unless somebody has put a newer one there.
+func (m *machine) giveBack(conf string) error {
+	err := m.RemoveSecretLink(conf)
+	if conf == bootstrapConf {
+		return err
+	}
+	if _, missing := os.Lstat(m.Path(conf)); missing == nil {
+		return errors.Join(err, m.RemoveAside(conf))
+	}
+	return errors.Join(err, m.MoveBack(conf))
+}
+
 // resume: where a run was killed while a kubelet bootstrapped again, and none runs
 // that was started for it, that was not to be. When a process was started is known
-// to about a second.
+// to about a second. Where the kubelet's configuration is gone, too, somebody has
+// reset this machine since, and an old kubelet.conf would but hinder a join.
 func (m *machine) resume(running []host.KubeletProcess) {
 	again, _ := m.bootstrapOf()
 	moved := m.MovedAside(again.own...)
@@ -237,7 +250,8 @@ func (m *machine) resume(running []host.KubeletProcess) {
 	if moved.IsZero() || slices.ContainsFunc(running, mayBootstrap) {
 		return
 	}
-	if _, missing := m.Credentials(); errors.Is(missing, fs.ErrNotExist) {
+	disk, err := m.Inspect()
+	if _, missing := m.Credentials(); err == nil && disk.Configured && errors.Is(missing, fs.ErrNotExist) {
 		_ = m.MoveBack(again.own...) // what cannot be moved is looked for in vain, and said
 	}
 }

@@ -104,3 +104,48 @@ func TestALinkToNowhereIsNotGivenBackAfterABootstrap(t *testing.T) {
 		t.Errorf("it is there: %v", err)
 	}
 }
+
+// Whoever resets the machine by hand leaves what was moved aside; given back, it would be a leftover for which another reset is due.
+func TestAMachineThatWasResetSinceIsNotGivenItsOldCredentials(t *testing.T) {
+	m, read := kubeletOf(t, "exit 0")
+	if err := errors.Join(m.MoveAside("/k/kubelet.conf"), os.RemoveAll(m.Path("/k/pki")), os.Remove(m.Path("/var/lib/kubelet/config.yaml"))); err != nil {
+		t.Fatal(err)
+	}
+	next := machineOf(m.Root, bootstrapArgs)
+	if next.resume(nil); read("/k/kubelet.conf") != "" {
+		t.Errorf("it has %q", read("/k/kubelet.conf"))
+	}
+}
+
+// Between a run that was killed and the next, or while a kubelet waits for its certificate, somebody writes a new bootstrap kubeconfig.
+func TestANewerBootstrapKubeconfigIsSomebodys(t *testing.T) {
+	const bootstrap = "/k/bootstrap.conf"
+	replace := func(m *machine) error {
+		return errors.Join(os.Remove(m.Path(bootstrap)), os.WriteFile(m.Path(bootstrap), []byte("newer"), 0o600))
+	}
+	for name, until := range map[string]func(m *machine) error{
+		"while it waits": func(m *machine) error {
+			return errors.Join(m.BootstrapAgain(t.Context(), simServer, simToken), replace(m))
+		},
+		"after a kill": func(m *machine) error {
+			_, err := m.WriteBootstrapConf(bootstrap, []byte(simToken))
+			return errors.Join(err, replace(m), m.Sweep(), m.BootstrapAgain(t.Context(), simServer, simToken))
+		},
+	} {
+		for _, back := range []bool{false, true} {
+			m, read := kubeletOf(t, "exit 0")
+			put(t, m.Path(bootstrap), "older")
+			if name == "after a kill" {
+				if err := m.MoveAside(bootstrap); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(until(m), m.BootstrapEnded(back, false)); err != nil {
+				t.Fatal(err)
+			}
+			if read(bootstrap) != "newer" || read(bootstrap+".before-nodejoin") != "" || secretsIn(m) > 0 {
+				t.Errorf("%s: it is %q, %q is left, and %d secrets", name, read(bootstrap), read(bootstrap+".before-nodejoin"), secretsIn(m))
+			}
+		}
+	}
+}

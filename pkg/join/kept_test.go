@@ -75,6 +75,7 @@ func kubeletOf(t *testing.T, systemctl string) (m *machine, read func(string) st
 	put(t, filepath.Join(bin, "systemctl"), "#!/bin/sh\n"+systemctl+"\n")
 	t.Setenv("PATH", bin)
 	m = machineOf(root, bootstrapArgs)
+	put(t, m.Path("/var/lib/kubelet/config.yaml"), "")
 	put(t, m.Path("/k/kubelet.conf"), "conf of before")
 	put(t, m.Path("/k/pki/kubelet-client-current.pem"), "certificate of before")
 	return m, func(path string) string {
