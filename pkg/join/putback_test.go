@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -256,4 +257,32 @@ func TestDeliberateRejoinDoesNotWaitForTheCluster(t *testing.T) {
 			s.t.Errorf("Node %s", s.node.UID)
 		}
 	})
+}
+
+// unsettling is a cluster whose API server does not say what came of a creation, as where a webhook that it asks is away.
+type unsettling struct {
+	world
+	tries *[]time.Time
+}
+
+func (u unsettling) PutBack(context.Context, *cluster.Credentials, string, bool) (cluster.Sighting, []string, error) {
+	*u.tries = append(*u.tries, time.Now())
+	time.Sleep(5 * time.Millisecond)
+	return cluster.Sighting{}, nil, cluster.ErrUnsettled
+}
+
+func TestANodeIsNotPutBackAgainWithoutAPause(t *testing.T) {
+	var tries []time.Time
+	simulateWorld(t, nil, func(s *sim) world { return unsettling{s, &tries} }, func(s *sim) {
+		s.ready, s.tainted = true, true
+		s.joined()
+		s.after(5*time.Second, s.deleteNode)
+	}, func(r Report, err error) {
+		wanted{reason: Recovered, restarts: 1, deletions: 1}.check(t, r, err)
+	})
+	for i := range tries[1:] {
+		if pause := tries[i+1].Sub(tries[i]); pause < 500*time.Millisecond {
+			t.Fatalf("%d tries, one of them %s after another", len(tries), pause)
+		}
+	}
 }

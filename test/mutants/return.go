@@ -124,6 +124,7 @@ var again = []mutant{
 	{"2", "after a kill, when a kubelet's files were moved", atEdge, "moved.Sub(p.Started) < 2*time.Second }", "false }"},
 	{"2", "after a kill, removing the link to the token", atEdge, "err := m.RemoveSecretLink(conf)\n", "var err error\n"},
 	{"2", "after a kill, keeping that link from being given back", atEdge, "errors.Join(m.giveBack(again.conf), m.MoveAside(aside...))", "m.MoveAside(aside...)"},
+	{"7", "a pause before a Node is put back again", judge + "/gone.go", "PutBack, why, later(v.m.Since, v.m.PutBackAt), OwnNode", "PutBack, why, v.m.Since, OwnNode"},
 	{"2", "a newer bootstrap kubeconfig of somebody's", atEdge, "_, missing := os.Lstat(m.Path(conf)); missing == nil", "false"},
 	{"2", "what was moved aside before a machine was reset staying there", atEdge, "err == nil && disk.Configured && errors.Is", "err == nil && errors.Is"},
 	{"2", "after a kill, removing no other link", "internal/host/aside.go", "err != nil || !strings.HasPrefix(filepath.Base(to), secretPrefix)", "err != nil || false && !strings.HasPrefix(filepath.Base(to), secretPrefix)"},

@@ -27,7 +27,7 @@ func (v *view) gone() Action {
 	case v.f.Join.Running, !v.m.Lost && v.m.lasting(v.m.Newborn, v.now) < registerPatience:
 		return still
 	case v.mayPutBack():
-		return v.bringBack(PutBack, why, v.m.Since, OwnNode)
+		return v.bringBack(PutBack, why, later(v.m.Since, v.m.PutBackAt), OwnNode)
 	case v.restartWanted(v.m.Since):
 		if v.m.Lost && v.now.Sub(v.m.OwnSeen) > podPatience {
 			why += ", and the pods of it are deleted by now"
