@@ -134,7 +134,7 @@ var again = []mutant{
 	{"2", "what an earlier try has moved aside being what there was", "internal/host/aside.go", "os.Lstat(from + aside); err == nil {", "os.Lstat(from + aside); err == nil && false {"},
 	{"8", "the proven CA for the server that a kubelet bootstraps at", atAct, "server.Server = r.eyes.creds.Server", "server = *r.eyes.creds"},
 	{"10", "a bootstrap's token in memory only", "internal/host/aside.go", "os.Symlink(secret, h.Path(path))", "os.WriteFile(h.Path(path)+secret[:0], content, 0o600)"},
-	{"10", "taking away both the link and the token", "internal/host/aside.go", "errors.Join(removeFile(h.Path(path)), removeSecret()) }", "removeFile(h.Path(path)) }"},
+	{"10", "taking away both the link and the token", "internal/host/aside.go", "errors.Join(h.RemoveSecretLink(path), removeSecret()) }", "h.RemoveSecretLink(path) }"},
 	{"10", "taking away a bootstrap's token when it has ended", atEdge, "if again.remove != nil {", "if false {"},
 	{"10", "taking it away at the run's end", atRun, "if !r.memory.BootstrapAt.IsZero() {\n\t\tr.bootstrapEnded(r.facts", "if false {\n\t\tr.bootstrapEnded(r.facts"},
 
