@@ -115,6 +115,9 @@ func (v *view) older(topics Topic, age time.Duration) (old Topic) {
 }
 
 func (v *view) ask(topics Topic, phase Phase) Action {
+	if phase == Look && v.m.Acts > 0 { // a look after an act is part of what the act was for
+		phase = ""
+	}
 	return Action{Kind: Wait, Phase: phase, Ask: topics, Quiet: true}
 }
 
