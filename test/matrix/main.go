@@ -106,7 +106,10 @@ func tell(ctx context.Context, c Cell, parallel int) (Result, error) {
 		"-run=^("+strings.Join(tests(), "|")+")$", "./e2e")
 	test.Env = append(os.Environ(), testbed.NodesVariable+"="+c.Nodes, testbed.ControlPlaneVariable+"="+c.ControlPlane)
 	test.Stderr = os.Stderr
-	test.Cancel = func() error { return test.Process.Signal(syscall.SIGINT) }
+	// `go test` leaves it to the terminal to interrupt the tests themselves.
+	test.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	test.Cancel = func() error { return syscall.Kill(-test.Process.Pid, syscall.SIGINT) }
+	test.WaitDelay = 30 * time.Second
 	out, err := test.Output()
 	if ctx.Err() != nil {
 		return r, context.Cause(ctx)

@@ -213,8 +213,8 @@ func (n *Node) UseDistributionsRuntime(ctx context.Context) error {
 		return err
 	}
 	err = n.StopUnit("containerd")
-	for _, program := range []string{"bin/containerd", "bin/containerd-shim-runc-v2", "sbin/runc"} {
-		err = errors.Join(err, n.Install(filepath.Join(image, "usr", program), filepath.Base(program)))
+	for _, program := range []string{"containerd", "containerd-shim-runc-v2"} {
+		err = errors.Join(err, n.Install(filepath.Join(image, "usr/bin", program), program))
 	}
 	err = errors.Join(err, n.WriteFile("/etc/containerd/config.toml", distributionsConfig, 0o644), n.StartUnit("containerd"))
 	if err != nil {
