@@ -24,6 +24,9 @@ var others = []mutant{
 		"if m.version.IgnoresRuntime() &&", "if false &&"},
 	{"2", "knowing which kubeadm does not look for one", "internal/kubeadm/minors.go",
 		"{minor: 34, ignoresRuntime: true},", "{minor: 34},"},
+	{"17", "ending with a kubeadm that is too new for the cluster", "internal/kubeadm/kind.go", "{tooNew, Unfit},", "{tooNew, Retry},"},
+	{"17", "knowing what kubeadm 1.31 and 1.32 waited for in vain", "internal/kubeadm/failure.go",
+		`t.reason = t.awaits + ": " + t.reason`, `t.reason += ""`},
 	{"4", "the keys that prove a control plane", "internal/host/disk.go",
 		`if there(path) && d.ControlPlane == "" {`, `if there(path) && false {`},
 
