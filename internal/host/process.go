@@ -25,6 +25,7 @@ type KubeletArgs struct {
 	Config              string
 	RootDir             string
 	CertDir             string
+	RuntimeEndpoint     string // of its container runtime
 	NoRegistration      string // what tells it to leave its Node to others; "" if nothing does
 }
 
@@ -115,6 +116,7 @@ func (h Host) argsOf(line []string, workingDir func() (string, error)) (KubeletA
 	flags := map[string]*string{
 		"kubeconfig": &args.Kubeconfig, "bootstrap-kubeconfig": &args.BootstrapKubeconfig, "config": &args.Config,
 		"root-dir": &args.RootDir, "cert-dir": &args.CertDir, "hostname-override": &args.HostnameOverride,
+		"container-runtime-endpoint": &args.RuntimeEndpoint,
 	}
 	registers := ""
 	for i := 1; i < len(line) && line[i] != "--"; i++ {

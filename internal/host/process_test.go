@@ -90,6 +90,7 @@ func TestAKubeletsArguments(t *testing.T) {
 		"kubelet": {},
 		"kubelet --kubeconfig=/k --bootstrap-kubeconfig=/b --hostname-override=W1X --config=/c --root-dir=/r --cert-dir=/p": {
 			Kubeconfig: "/k", BootstrapKubeconfig: "/b", HostnameOverride: "W1X", Config: "/c", RootDir: "/r", CertDir: "/p"},
+		"kubelet --container-runtime-endpoint=unix:///run/x.sock":                      {RuntimeEndpoint: "unix:///run/x.sock"},
 		"kubelet --kubeconfig /k --hostname_override w2 -config /c":                    {Kubeconfig: "/k", HostnameOverride: "w2", Config: "/c"},
 		"kubelet --kubeconfig=k --root-dir=../r --cert-dir ./p --config=":              {Kubeconfig: "/srv/dir/k", RootDir: "/srv/r", CertDir: "/srv/dir/p"},
 		"kubelet --hostname-override=w1 --hostname-override w2 --hostname-override=w3": {HostnameOverride: "w3"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -131,4 +132,28 @@ func (m *machine) StopKubelet(ctx context.Context) error {
 func (m *machine) StartKubelet(ctx context.Context) error {
 	defer m.forgetKubelets()
 	return m.Host.StartKubelet(ctx)
+}
+
+// runtimeServes asks the container runtime that kubeadm would ask and, where
+// that does not answer, those that the kubelet is told of behind its back.
+func (m *machine) runtimeServes(ctx context.Context) error {
+	err := m.RuntimeServes(ctx, m.plan.CRISocket)
+	if err == nil {
+		return nil
+	}
+	var others []string
+	for _, arg := range m.plan.KubeletExtraArgs {
+		if value, ok := strings.CutPrefix(arg, "container-runtime-endpoint="); ok {
+			others = append(others, value)
+		}
+	}
+	if args, argsErr := m.kubeletArgs(); argsErr == nil && args.RuntimeEndpoint != "" {
+		others = append(others, args.RuntimeEndpoint)
+	}
+	for _, socket := range others {
+		if m.RuntimeServes(ctx, socket) == nil {
+			return nil
+		}
+	}
+	return err
 }

@@ -249,7 +249,7 @@ func (m *machine) likelyName() string {
 // itself where a file would keep it from saying what is wrong with this machine.
 func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error {
 	if m.version.IgnoresRuntime() && !m.plan.ignores("CRI") {
-		if err := m.RuntimeServes(ctx, m.plan.CRISocket); err != nil {
+		if err := m.runtimeServes(ctx); err != nil {
 			return m.version.NoRuntime(err)
 		}
 	}

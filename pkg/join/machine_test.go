@@ -3,6 +3,8 @@ package join
 import (
 	"errors"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +83,38 @@ func joins(t *testing.T, change func(*Config)) (m *machine, told func(string) st
 	return m, func(name string) string {
 		text, _ := os.ReadFile(filepath.Join(root, name))
 		return string(text)
+	}
+}
+
+// A kubelet may have a runtime that kubeadm is not told of: by its unit, or by an argument that goes past kubeadm.
+func TestARuntimeThatOnlyTheKubeletKnowsServesToo(t *testing.T) {
+	root, err := os.MkdirTemp("", "run") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	const socket = "/own.sock"
+	l, err := net.Listen("unix", filepath.Join(root, socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { _ = http.Serve(l, http.NotFoundHandler()) }() // not understood: no reason to refuse it
+	for name, c := range map[string]struct {
+		extra string
+		args  host.KubeletArgs
+		want  bool
+	}{
+		"by nobody":      {want: false},
+		"by its unit":    {args: host.KubeletArgs{RuntimeEndpoint: "unix://" + socket}, want: true},
+		"by an argument": {extra: "container-runtime-endpoint=unix://" + socket, want: true},
+		"and is not":     {args: host.KubeletArgs{RuntimeEndpoint: "unix:///other.sock"}, want: false},
+	} {
+		m := machineOf(root, c.args)
+		m.plan.KubeletExtraArgs = []string{c.extra}
+		if err := m.runtimeServes(t.Context()); (err == nil) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

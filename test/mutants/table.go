@@ -22,6 +22,8 @@ var others = []mutant{
 		"if harmlessCA && !m.plan.ignoresCAFile() {", "if false {"},
 	{"2", "no join without a runtime that this kubeadm does not look for", "pkg/join/machine.go",
 		"if m.version.IgnoresRuntime() &&", "if false &&"},
+	{"2", "taking a runtime that only the kubelet knows of for one", "pkg/join/kubelets.go",
+		"for _, socket := range others {", "for _, socket := range others[:0] {"},
 	{"2", "knowing which kubeadm does not look for one", "internal/kubeadm/minors.go",
 		"{minor: 34, ignoresRuntime: true},", "{minor: 34},"},
 	{"17", "ending with a kubeadm that is too new for the cluster", "internal/kubeadm/kind.go", "{tooNew, Unfit},", "{tooNew, Retry},"},
