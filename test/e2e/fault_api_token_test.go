@@ -35,6 +35,7 @@ func TestTokenThatExpiresBetweenDiscoverAndJoin(t *testing.T) {
 	}
 	s.must(s.cp.ExpireToken(s.ctx, s.token))
 	s.awaitUnsigned(s.token)
+	s.sleep(11 * time.Second) // an API server takes a token that it has just seen for 10 s more
 	for _, p := range all {
 		s.must(p.node.WriteFile("/root/go", "", 0o600))
 	}

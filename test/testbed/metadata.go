@@ -1,15 +1,17 @@
 package testbed
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-
-	"github.com/vishvananda/netlink"
+	"strings"
+	"time"
 
 	"github.com/nodejoin/nodejoin/test/testbed/internal/machine"
+	"github.com/vishvananda/netlink"
 )
 
 // MetadataService is the unit of a machine's metadata service, for StopUnit, Pause and Machine.Log: it logs every request.
@@ -74,8 +76,20 @@ func (m *Machine) startMetadata(i Instance) error {
 	if err := m.setUnit(unit); err != nil {
 		return err
 	}
-	return m.StartUnit(MetadataService)
+	if err := m.StartUnit(MetadataService); err != nil {
+		return err
+	}
+	// A machine without Amazon's firmware that is refused a connection there takes that for an answer.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		sockets, err := m.Run(ctx, "cat", "/proc/net/tcp", "/proc/net/tcp6")
+		return strings.Contains(sockets, metadataListens), err
+	})
 }
+
+// metadataListens is, in /proc/net/tcp, the service's address and port, with nobody at the other end and the state LISTEN.
+const metadataListens = "FEA9FEA9:0050 00000000:0000 0A"
 
 func (n *network) addLoopbackAddress(number int, ip string) error {
 	n.mu.Lock()
