@@ -14,10 +14,7 @@ import (
 func TestMemberThatAnotherClusterHasANodeOfIsNotBootstrappedThere(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(8)
-	second, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "cp2", ControllerArgs: []string{"--node-monitor-grace-period=20s"}})
-	s.must(err)
-	token, err := second.ReadyToken(s.ctx)
-	s.must(err)
+	second, token := s.secondCluster(testbed.ControlPlaneOptions{ControllerArgs: []string{"--node-monitor-grace-period=20s"}})
 	other := slices.Concat([]string{"nodejoin", "join", second.Endpoint(), "--token", token, "--discovery-token-ca-cert-hash", second.CAHash()}, testbed.PreflightArgs())
 	s.join(other...).is(0, "Joined")
 	e := s.join(s.args("--reset=always")...).is(0, "Joined").counts(1, 1, 0, 0)

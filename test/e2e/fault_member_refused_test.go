@@ -54,13 +54,21 @@ func TestWorkingControlPlaneIsRefusedByItsFilesAlone(t *testing.T) {
 	}
 }
 
+// secondCluster is another one, that runs, and a token of it.
+func (s *story) secondCluster(options testbed.ControlPlaneOptions) (second *testbed.ControlPlane, token string) {
+	s.Helper()
+	options.Name = "cp2"
+	second, err := s.tb.ControlPlane(s.ctx, options)
+	s.must(err)
+	token, err = second.ReadyToken(s.ctx)
+	s.must(err)
+	return second, token
+}
+
 func TestMemberOfAnotherClusterLeavesItOnlyWhenTold(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(8)
-	second, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "cp2"})
-	s.must(err)
-	token, err := second.ReadyToken(s.ctx)
-	s.must(err)
+	second, token := s.secondCluster(testbed.ControlPlaneOptions{})
 	for name, proof := range map[string][]string{
 		"pinned":   {"--discovery-token-ca-cert-hash", second.CAHash()},
 		"unpinned": {"--discovery-token-unsafe-skip-ca-verification"},

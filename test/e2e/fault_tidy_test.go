@@ -44,10 +44,7 @@ func (s *story) kill(p *running, path string) {
 func TestWhatAKilledJoinLeftIsTidiedAwayAndNothingElse(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(35)
-	second, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "cp2"})
-	s.must(err)
-	token, err := second.ReadyToken(s.ctx)
-	s.must(err)
+	second, token := s.secondCluster(testbed.ControlPlaneOptions{})
 	const ca, corp, pod = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/corp.crt", "/etc/kubernetes/manifests/proxy.yaml"
 	other := slices.Concat([]string{"nodejoin", "join", second.Endpoint(), "--token", token, "--discovery-token-ca-cert-hash", second.CAHash(), "--hold", "5s"}, testbed.PreflightArgs())
 	killed := func(name string) *testbed.Node {
@@ -127,10 +124,7 @@ func TestJoinThatWasKilledBeforeItsCertificateCameNeedsNoReset(t *testing.T) {
 func TestCAElsewhereIsTidiedAwayOnlyIfTheJournalListsIt(t *testing.T) {
 	s := tellLive(t, ready())
 	s.fault(35)
-	second, err := s.tb.ControlPlane(s.ctx, testbed.ControlPlaneOptions{Name: "cp2"})
-	s.must(err)
-	token, err := second.ReadyToken(s.ctx)
-	s.must(err)
+	second, token := s.secondCluster(testbed.ControlPlaneOptions{})
 	const ca = "/srv/trust/ca.crt"
 	const patch = "authentication:\n  x509:\n    clientCAFile: " + ca + "\n"
 	configure := func(n *testbed.Node, cp *testbed.ControlPlane, token string) []string {
