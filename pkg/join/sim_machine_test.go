@@ -362,10 +362,11 @@ func (s *sim) SwapRefused(context.Context) bool {
 	return s.swap
 }
 func (s *sim) KubeadmFit(ctx context.Context) (string, error) {
-	select {
-	case <-time.After(s.fitTakes):
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
+	s.mu.Lock()
+	takes := s.fitTakes
+	s.mu.Unlock()
+	if err := wait(ctx, takes); err != nil {
+		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
