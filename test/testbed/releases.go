@@ -47,7 +47,9 @@ var releases = []release{
 	{minor: "1.31", version: "v1.31.14", wantsNode: true, programs: map[string]string{"conntrack": conntrack, "iptables": iptables}, older: map[string]string{
 		"endpointslice": "v0.31.13", "kube-controller-manager": "v0.31.13", "kube-scheduler": "v0.31.13", "kube-proxy": "v0.31.11",
 	}},
-	{minor: "1.32", version: "v1.32.13", wantsNode: true, programs: map[string]string{"iptables": iptables}},
+	{minor: "1.32", version: "v1.32.13", wantsNode: true, programs: map[string]string{"iptables": iptables}, older: map[string]string{
+		"endpointslice": "v0.32.12",
+	}},
 	{minor: "1.33", version: "v1.33.13", wantsNode: true},
 	{minor: "1.34", version: "v1.34.4"},
 	{minor: "1.35", version: "v1.35.4"},
