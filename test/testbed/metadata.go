@@ -1,13 +1,13 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/test/testbed/internal/machine"
@@ -83,8 +83,15 @@ func (m *Machine) startMetadata(i Instance) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		sockets, err := m.Run(ctx, "cat", "/proc/net/tcp", "/proc/net/tcp6")
-		return strings.Contains(sockets, metadataListens), err
+		var sockets []byte // of the machine's network, which is there while a booted node is off
+		for _, of := range []string{"tcp", "tcp6"} {
+			lines, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", m.outer(), of))
+			if err != nil {
+				return false, err
+			}
+			sockets = append(sockets, lines...)
+		}
+		return bytes.Contains(sockets, []byte(metadataListens)), nil
 	})
 }
 
