@@ -1,5 +1,9 @@
 # What nodejoin is made with. `make` alone lists the targets.
 
+# The Go that everything is made with, whichever is at hand and whatever it may fetch by itself: go.mod names it, also for
+# `go build` and for CI.
+export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
+
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT    = github.com/rhysd/actionlint/cmd/actionlint@v1.7.10
 GOTESTSUM     = gotest.tools/gotestsum@v1.13.0

@@ -2,6 +2,8 @@ module github.com/nodejoin/nodejoin
 
 go 1.26.0
 
+toolchain go1.27.4
+
 require (
 	github.com/aws/aws-sdk-go-v2 v1.47.1
 	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.1

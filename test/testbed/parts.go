@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +34,10 @@ func (p Parts) Path(name string) string { return filepath.Join(p.Dir, name) }
 
 // modulePath is the module whose go.mod names the components as tools and pins them.
 const modulePath = "github.com/nodejoin/nodejoin/test"
+
+// toolchain is the Go with which all components are compiled, whichever runs this: the one that their releases are made with.
+// Compiling them takes long, so a new Go for nodejoin is none for them.
+const toolchain = "go1.26.8"
 
 // Build compiles the components that test/go.mod lists as tools, unless they are in the user's cache already, and tells
 // on out what it is doing. A component is compiled again only when a module that it is made of changes its version.
@@ -68,7 +71,7 @@ func build(ctx context.Context, out io.Writer, dir string, goMod []byte) (Parts,
 	flags := buildFlags(version)
 	// The set's key is cheap to know: go.mod's text. A part's key is exact: the modules it is made of. So a change of
 	// go.mod that touches no part costs one `go list` per part and no compilation.
-	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(flags, runtime.Version(), string(goMod))...)), Kubernetes: version}
+	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(flags, toolchain, string(goMod))...)), Kubernetes: version}
 	if complete(set, tools) {
 		return set, nil
 	}
@@ -89,8 +92,8 @@ func build(ctx context.Context, out io.Writer, dir string, goMod []byte) (Parts,
 		}
 		name := partName(tool)
 		label := fmt.Sprintf("[%d/%d] %s (%s)", i+1, len(tools), name, ownerOf(tool, modules))
-		from[name] = filepath.Join(cache, "parts", name+"-"+digest(append(slices.Concat(flags, modules), runtime.Version())...))
-		c := compilation{dir: dir, pkg: tool, flags: flags}
+		from[name] = filepath.Join(cache, "parts", name+"-"+digest(append(slices.Concat(flags, modules), toolchain)...))
+		c := compilation{dir: dir, pkg: tool, flags: flags, toolchain: toolchain}
 		if err := c.buildPart(ctx, out, from[name], label); err != nil {
 			return Parts{}, err
 		}
@@ -129,9 +132,9 @@ func link(set Parts, from map[string]string) error {
 
 // compilation is of one component, in a module that names its version.
 type compilation struct {
-	dir, pkg string
-	flags    []string
-	env      []string
+	dir, pkg  string
+	flags     []string
+	toolchain string
 }
 
 func (c compilation) buildPart(ctx context.Context, out io.Writer, part, label string) error {
@@ -147,7 +150,7 @@ func (c compilation) buildPart(ctx context.Context, out io.Writer, part, label s
 	tmp := part + ".new"
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, c.flags...), "-o", tmp, c.pkg)...)
 	cmd.Dir = c.dir
-	cmd.Env = append(append(os.Environ(), "CGO_ENABLED="+cgo(c.pkg), "GOWORK=off"), c.env...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo(c.pkg), "GOWORK=off", "GOTOOLCHAIN="+c.toolchain)
 	cmd.WaitDelay = 5 * time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", partName(c.pkg), err, output)
@@ -204,7 +207,7 @@ func partName(tool string) string {
 func modulesOf(ctx context.Context, dir, pkg string) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}}{{with .Replace}} {{.Version}}{{end}}{{end}}", pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOTOOLCHAIN="+toolchain)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	output, err := cmd.Output()

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -25,7 +24,7 @@ type release struct {
 	// older are staging modules of which no proxy serves this patch release, missing those that are not served at all.
 	older   map[string]string
 	missing []string
-	// toolchain is Go's, where the one that runs this is too old.
+	// toolchain is Go's, where the other components' is too old.
 	toolchain string
 	// pins are requirements that only go up by themselves.
 	pins []string
@@ -33,6 +32,8 @@ type release struct {
 	wantsNode bool
 	// programs are what this kubeadm wants to find, which need not be on the host, by their paths in the image of booted nodes.
 	programs map[string]string
+	// noIptables: sigs.k8s.io/iptables-wrappers is not served. The kubelet has, in its place, one that finds no iptables.
+	noIptables bool
 	// only is what can be compiled of a release whose modules are not all served; nil: everything.
 	only []string
 }
@@ -55,7 +56,7 @@ var releases = []release{
 	{minor: "1.35", version: "v1.35.4"},
 	{minor: "1.36", version: "v1.36.3"},
 	{minor: "1.38", version: "v1.38.0-beta.0", toolchain: "go1.27.4", pins: []string{"sigs.k8s.io/structured-merge-diff/v7@v7.0.0"},
-		missing: []string{"k8s.io/apiextensions-api", "k8s.io/ktesting", "sigs.k8s.io/iptables-wrappers"}, only: []string{"kubeadm"}},
+		missing: []string{"k8s.io/apiextensions-api", "k8s.io/ktesting"}, noIptables: true, only: nodeParts},
 }
 
 // OldNodes is the minor that every run of the stories has beside the pinned one: the oldest whose kubelets that one's API server
@@ -114,7 +115,7 @@ func buildRelease(ctx context.Context, out io.Writer, minor string, names []stri
 func (r release) build(ctx context.Context, out io.Writer, pinned Parts, names []string) (Parts, error) {
 	cache := filepath.Dir(filepath.Dir(pinned.Dir))
 	flags := buildFlags(r.version)
-	key := digest(slices.Concat(flags, r.pins, []string{fmt.Sprint(r.version, r.older), cmp.Or(r.toolchain, runtime.Version())})...)
+	key := digest(slices.Concat(flags, r.pins, []string{fmt.Sprint(r.version, r.older), cmp.Or(r.toolchain, toolchain)})...)
 	set := Parts{Dir: filepath.Join(cache, "sets", digest(append(slices.Clone(names), pinned.Dir, key)...)), Kubernetes: r.version, wantsNode: r.wantsNode, programs: r.programs}
 	if !slices.Contains(names, "kubelet") {
 		set.Kubelet = pinned.Kubernetes
@@ -146,19 +147,12 @@ func (r release) build(ctx context.Context, out io.Writer, pinned Parts, names [
 	for i, name := range names {
 		from[name] = filepath.Join(cache, "parts", name+"-"+r.version+"-"+key)
 		label := fmt.Sprintf("[%d/%d] %s (Kubernetes %s)", i+1, len(names), name, r.version)
-		c := compilation{dir: module, pkg: "k8s.io/kubernetes/cmd/" + name, flags: append(flags, "-mod=mod"), env: r.env()}
+		c := compilation{dir: module, pkg: "k8s.io/kubernetes/cmd/" + name, flags: append(flags, "-mod=mod"), toolchain: cmp.Or(r.toolchain, toolchain)}
 		if err := c.buildPart(ctx, out, from[name], label); err != nil {
 			return Parts{}, err
 		}
 	}
 	return set, link(set, from)
-}
-
-func (r release) env() []string {
-	if r.toolchain == "" {
-		return nil
-	}
-	return []string{"GOTOOLCHAIN=" + r.toolchain}
 }
 
 // stagingReplacement is how Kubernetes' go.mod names the modules that live in its own repository, which are published one by one.
@@ -168,7 +162,7 @@ var stagingReplacement = regexp.MustCompile(`^\s*k8s\.io/([a-z-]+) => \./staging
 // release, in which the staging modules are the published ones.
 func (r release) module(ctx context.Context) (dir string, err error) {
 	download := exec.CommandContext(ctx, "go", "mod", "download", "-json", "k8s.io/kubernetes@"+r.version)
-	download.Dir, download.Env = os.TempDir(), append(append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod"), r.env()...)
+	download.Dir, download.Env = os.TempDir(), append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOTOOLCHAIN="+cmp.Or(r.toolchain, toolchain))
 	var stderr bytes.Buffer
 	download.Stderr = &stderr
 	said, err := download.Output()
@@ -190,6 +184,12 @@ func (r release) module(ctx context.Context) (dir string, err error) {
 	err = errors.Join(
 		os.WriteFile(filepath.Join(dir, "go.mod"), r.goMod(goMod), 0o644),
 		os.WriteFile(filepath.Join(dir, "go.sum"), goSum, 0o644))
+	if r.noIptables {
+		wrappers := filepath.Join(dir, "iptables-wrappers")
+		err = errors.Join(err, os.MkdirAll(filepath.Join(wrappers, "pkg/iptables"), 0o755),
+			os.WriteFile(filepath.Join(wrappers, "go.mod"), []byte("module sigs.k8s.io/iptables-wrappers\n"), 0o644),
+			os.WriteFile(filepath.Join(wrappers, "pkg/iptables/iptables.go"), []byte(noIptables), 0o644))
+	}
 	return dir, err
 }
 
@@ -208,12 +208,44 @@ func (r release) goMod(kubernetes []byte) []byte {
 		}
 		b.WriteString(line)
 	}
+	if r.noIptables {
+		b.WriteString("replace sigs.k8s.io/iptables-wrappers => ./iptables-wrappers\n")
+	}
 	for _, pin := range r.pins {
 		path, version, _ := strings.Cut(pin, "@")
 		fmt.Fprintf(&b, "replace %s => %[1]s %s\n", path, version)
 	}
 	return b.Bytes()
 }
+
+// noIptables is what a kubelet asks of that package. Without any iptables it goes on (pkg/kubelet/kubelet_network_linux.go).
+const noIptables = `package iptables
+
+import (
+	"context"
+	"time"
+)
+
+type (
+	Protocol, Table, Chain, Position, Mode string
+	Interface                              interface {
+		EnsureChain(context.Context, Table, Chain) (bool, error)
+		EnsureRule(context.Context, Position, Table, Chain, ...string) (bool, error)
+		IsIPv6() bool
+		Protocol() Protocol
+		Monitor(context.Context, Chain, []Table, func(), time.Duration)
+	}
+)
+
+const (
+	TableMangle, TableNAT, TableFilter Table    = "mangle", "nat", "filter"
+	ChainOutput, ChainInput            Chain    = "OUTPUT", "INPUT"
+	Prepend, Append                    Position = "-I", "-A"
+	UseInstalledMode                   Mode     = ""
+)
+
+func NewBestEffort(context.Context, Mode) map[Protocol]Interface { return nil }
+`
 
 func (r release) staging(module string) string {
 	if older, ok := r.older[module]; ok {
