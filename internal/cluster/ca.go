@@ -2,25 +2,33 @@ package cluster
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 )
 
 // CAHashes returns the pins of every certificate in a PEM bundle, as kubeadm
 // writes them: "sha256:" and the hash of the SubjectPublicKeyInfo (RFC 7469).
 func CAHashes(bundle []byte) ([]string, error) {
-	certs, err := certificates(bundle)
-	if err != nil {
-		return nil, err
-	}
 	var pins []string
-	for _, c := range certs {
-		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
-		pins = append(pins, "sha256:"+hex.EncodeToString(sum[:]))
+	for {
+		var block *pem.Block
+		if block, bundle = pem.Decode(bundle); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		pin, err := publicKeyHash(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, pin)
+	}
+	if len(pins) == 0 {
+		return nil, errors.New("no certificate in it")
 	}
 	return pins, nil
 }
@@ -28,20 +36,19 @@ func CAHashes(bundle []byte) ([]string, error) {
 // pinned keeps the certificates of a bundle whose hash is among the pins:
 // the others in the bundle are nobody's to vouch for.
 func pinned(bundle []byte, pins []string) (ca []byte, found bool) {
-	certs, err := certificates(bundle)
-	if err != nil {
-		return nil, false
-	}
-	for _, c := range certs {
-		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
-		hash, _ := CAHashes(block)
-		for _, pin := range pins {
-			if strings.EqualFold(pin, hash[0]) {
-				ca, found = append(ca, block...), true
-			}
+	for {
+		var block *pem.Block
+		if block, bundle = pem.Decode(bundle); block == nil {
+			return ca, found
+		}
+		hash, err := publicKeyHash(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			continue
+		}
+		if slices.ContainsFunc(pins, func(pin string) bool { return strings.EqualFold(pin, hash) }) {
+			ca, found = append(ca, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...), true
 		}
 	}
-	return ca, found
 }
 
 // SameCA reports whether two bundles share a key.

@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -85,7 +86,7 @@ func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
 		WroteRequest: func(httptrace.WroteRequestInfo) { now := time.Now(); asked.Store(&now) },
 	})))
 	if err != nil {
-		return nil, err
+		return nil, unspoken(err)
 	}
 	if since := asked.Load(); since != nil {
 		c.took.Store(int64(time.Since(*since)))
@@ -116,7 +117,12 @@ type bearer struct{ token, file string }
 func verifying(ca []byte) (*tls.Config, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("reading the CA: no certificate in it")
+		if !hasBlock(ca, isCertificate) {
+			return nil, errors.New("reading the CA: no certificate in it")
+		}
+	}
+	if err := caAlgorithm(ca); err != nil {
+		return nil, err
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }

@@ -128,7 +128,8 @@ func IsStranger(ctx context.Context, server string, ca []byte) bool {
 	defer cancel()
 	err = client.core.Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error()
 	var unknown x509.UnknownAuthorityError
-	return errors.As(err, &unknown) && !namesCA(ctx, server, ca)
+	var algorithm *AlgorithmError
+	return errors.As(err, &unknown) && !errors.As(err, &algorithm) && !namesCA(ctx, server, ca)
 }
 
 // namesCA reports whether the server's cluster-info has the CA, as it has where a

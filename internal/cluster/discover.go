@@ -211,7 +211,7 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 		if !p.Pinned {
 			p.Bundle = said.ca
 		}
-		if p.Verdict == BadSignature {
+		if p.Verdict == BadSignature && caAlgorithm(p.CA) == nil {
 			return p
 		}
 	} else if p.Verdict != Proven {

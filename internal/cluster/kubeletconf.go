@@ -206,8 +206,10 @@ func (c *kubeletConf) certificate() error {
 	switch {
 	case err != nil && firstCertificate(cert) == nil:
 		return c.notUnderstood("client-certificate", fmt.Sprintf("%s: %s", place(u.ClientCertificate), err))
-	case err != nil: // a key of an algorithm that this Go does not know, or of another certificate
+	case err != nil && strings.Contains(err.Error(), "does not match"): // another certificate's
 		return c.notUnderstood("client-key", fmt.Sprintf("%s: %s", place(u.ClientKey), err))
+	case err != nil:
+		return c.notUnderstood("client-key", fmt.Sprintf("%s: %s", place(u.ClientKey), &AlgorithmError{What: "it is of an algorithm or in a form", Err: err}))
 	case c.creds.NodeName == "":
 		return c.notUnderstood("client-certificate", fmt.Sprintf("%s: its CN is %q, not a node's", place(u.ClientCertificate), pair.Leaf.Subject.CommonName))
 	}
@@ -281,16 +283,13 @@ func (c *kubeletConf) authority() error {
 		return c.unusable("certificate-authority", "no certificate in "+place(file))
 	}
 	c.creds.CA = ca // it may have come since skim
-	certs, err := certificates(ca)
-	if err != nil {
+	if _, err := certificates(ca); err != nil {
 		return c.notUnderstood("certificate-authority", fmt.Sprintf("%s: %s", place(file), err))
 	}
-	for _, cert := range certs {
-		if cert.PublicKeyAlgorithm != x509.UnknownPublicKeyAlgorithm {
-			return nil
-		}
+	if err := caAlgorithm(ca); err != nil {
+		return c.notUnderstood("certificate-authority", place(file)+": "+err.Error())
 	}
-	return c.notUnderstood("certificate-authority", place(file)+": its public key is of an unknown algorithm")
+	return nil
 }
 
 // read returns what a field holds, here or in the file that it names; client-go

@@ -240,7 +240,7 @@ func TestKubeletConfThatDoesNotLoad(t *testing.T) {
 		"an empty CA":               {file("ca.crt", ""), "not understood", "certificate-authority", "none", "w1 server"},
 		"the CA is lost":            {gone("ca.crt"), "not understood", "certificate-authority", "not there", "w1 server"},
 		"the CA cannot be parsed":   {file("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "not understood", "certificate-authority", "x509", "w1 server CA"},
-		"a CA of another algorithm": {func(t *testing.T, k *kubelet) { k.write(t, "ca.crt", unknownAlgorithm(t, k.ca.pem)) }, "not understood", "certificate-authority", "unknown algorithm", "w1 server CA"},
+		"a CA of another algorithm": {func(t *testing.T, k *kubelet) { k.write(t, "ca.crt", unknownAlgorithm(t, k.ca.pem)) }, "not understood", "certificate-authority", "does not know", "w1 server CA"},
 		"no TLS":                    {text("https://10.0.0.1:6443", "http://u:"+secret+"@10.0.0.1"), "not understood", "server", "not an https URL", "w1 CA"},
 		"no scheme":                 {text("https://10.0.0.1:6443", "10.0.0.1:6443"), "not understood", "server", "not an https URL", "w1 CA"},
 		"another kind of proxy":     {text("server:", "proxy-url: \"ftp://u:"+secret+"@proxy\", server:"), "not understood", "proxy-url", "socks5", "w1 server CA"},

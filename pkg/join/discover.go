@@ -88,6 +88,10 @@ func (r *run) probed(p cluster.Probe, asked question, at time.Time) {
 	if p.Verdict == cluster.Unreachable {
 		c.Hint = r.whySilent(p.Err)
 	}
+	var algorithm *cluster.AlgorithmError
+	if errors.As(p.Err, &algorithm) {
+		c.Answered, c.Algorithm = true, algorithm.CA
+	}
 	if p.Verdict != cluster.Unreachable && r.pace.answers.IsZero() {
 		r.pace.answers = at
 	}
@@ -132,7 +136,11 @@ func (r *run) whySilent(err error) string {
 	var page *cluster.PageError
 	var name x509.HostnameError
 	var unknown x509.UnknownAuthorityError
+	var algorithm *cluster.AlgorithmError
 	switch {
+	case errors.As(err, &algorithm):
+		return "use a nodejoin that was built with a newer Go, and a kubeadm and kubelet that know the cluster's algorithms (ML-DSA: Go 1.27, Kubernetes 1.38); " +
+			"if the cluster has none but RSA and ECDSA, something else answers at " + r.where()
 	case errors.As(err, &name):
 		return fmt.Sprintf("give the API server a certificate that names %q (`apiServer.certSANs` of kubeadm's ClusterConfiguration), or use an address that it names", name.Host)
 	case errors.As(err, &unknown):

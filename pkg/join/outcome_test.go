@@ -166,6 +166,7 @@ func TestServerOfAnotherCertificateIsNotTakenForOneThatIsDown(t *testing.T) {
 	for want, err := range map[string]error{
 		`names "lb"`: x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"cp"}}, Host: "lb"},
 		"ends TLS":   x509.UnknownAuthorityError{},
+		"newer Go":   &cluster.AlgorithmError{What: "it is signed with an algorithm", Err: x509.UnknownAuthorityError{}},
 	} {
 		err = &url.Error{Op: "Get", URL: "https://lb:6443", Err: &tls.CertificateVerificationError{Err: err}}
 		if hint := r.whySilent(fmt.Errorf("asking: %w", err)); !strings.Contains(hint, want) {

@@ -53,6 +53,23 @@ func TestBadSignatureIsLookedAtTwice(t *testing.T) {
 	}
 }
 
+// A newer build is a person's to bring; a handshake that fails may have other causes, and is waited for.
+func TestCAOfAnUnknownAlgorithmIsAPersonsJob(t *testing.T) {
+	for ca, reason := range map[bool]Reason{true: HostUnfit, false: Unreachable} {
+		simulate(t, func(c *Config) { c.Timeout, c.Hold = time.Minute, 0 }, func(s *sim, start func() (Report, error)) {
+			s.verdict = cluster.Probe{Verdict: cluster.Unreachable, Err: &cluster.AlgorithmError{What: "the cluster's CA is of an algorithm", CA: ca}}
+			r, err := start()
+			wanted{reason: reason}.check(t, r, err)
+			if !strings.Contains(r.Hint, "built with a newer Go") || !strings.Contains(r.Message, "is of an algorithm") {
+				t.Errorf("message %q, hint %q", r.Message, r.Hint)
+			}
+			if ca {
+				took(t, r, judge.SignatureAgain, 10*time.Second)
+			}
+		})
+	}
+}
+
 func TestBadSignatureThatIsMendedIsForgotten(t *testing.T) {
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.ready = true

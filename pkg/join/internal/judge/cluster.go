@@ -73,6 +73,9 @@ func (v *view) unproven() (Action, bool) {
 		return end(WrongCluster, "this is not the cluster that was pinned",
 			"take a fresh line from `kubeadm token create --print-join-command`; if the pin is right, somebody else answers at "+where, c.Err)
 	case Unreachable:
+		if c.Algorithm && v.f.Cluster.At.Sub(v.m.strangeSince) >= SignatureAgain {
+			return end(HostUnfit, "no server of this cluster can prove itself to this nodejoin", c.Hint, c.Err)
+		}
 		message := "the API server does not answer"
 		if c.Answered {
 			message = "the API server answers, but not usefully"

@@ -93,6 +93,24 @@ func TestANodeThatIsBeingDeletedIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Such a cluster is not down, and waiting does not teach a program an algorithm.
+func TestACAOfAnUnknownAlgorithmIsAPersonsJobOnceItIsSeenTwice(t *testing.T) {
+	for _, creds := range []string{"not there", "not understood"} {
+		decide(t, []decision{
+			{name: creds + ", once", at: map[axis]string{byCreds: creds, byCluster: "a CA of an unknown algorithm, 4 s"}, kind: Wait, reason: NoAnswer, words: "not usefully"},
+		})
+	}
+	decide(t, []decision{
+		{name: "twice", at: map[axis]string{byCreds: "not there", byCluster: "a CA of an unknown algorithm, 6 s"}, kind: End, reason: HostUnfit, words: "prove itself"},
+		{name: "twice, beside a kubelet's credentials of one", at: map[axis]string{byCreds: "not understood", byCluster: "a CA of an unknown algorithm, 6 s"}, kind: End, reason: Refusal},
+	})
+	strange := Cluster{Verdict: Unreachable, Algorithm: true}
+	k := takingFrom(Memory{}).cluster(strange)
+	if since := k.m.strangeSince; !since.Equal(k.at) || !k.cluster(strange).m.strangeSince.Equal(since) || !k.cluster(strange).cluster(Cluster{}).m.strangeSince.IsZero() {
+		t.Errorf("since %v", since)
+	}
+}
+
 func TestWhatIsFresh(t *testing.T) {
 	heard := func(acts int, took, age time.Duration) stamp { return stamp{acts, ago(age + took), ago(age)} }
 	for name, c := range map[string]struct {

@@ -253,17 +253,19 @@ const (
 type Cluster struct {
 	Verdict  Verdict
 	Err      error
-	Answered bool   // though unreachable, something answered
-	Hint     string // why it may be silent
-	Server   string
-	CA       []string // public-key pins, proven
-	Node     Sighting // of the Node that we are to be
-	Pinned   bool     // the CA matches a pin and the server's certificate chains to it
-	Signers  int      // signatures of other tokens
-	Old      bool     // Node was said some seconds ago
-	Ahead    time.Duration
-	Bearer   bool      // there is a token for a kubelet to bootstrap with
-	NextAt   time.Time // not to be asked again before
+	Answered bool // though unreachable, something answered
+	// Algorithm: the trusted CA is of an algorithm that this program does not know.
+	Algorithm bool
+	Hint      string // why it may be silent
+	Server    string
+	CA        []string // public-key pins, proven
+	Node      Sighting // of the Node that we are to be
+	Pinned    bool     // the CA matches a pin and the server's certificate chains to it
+	Signers   int      // signatures of other tokens
+	Old       bool     // Node was said some seconds ago
+	Ahead     time.Duration
+	Bearer    bool      // there is a token for a kubelet to bootstrap with
+	NextAt    time.Time // not to be asked again before
 
 	NoToken error // the source gave none; nothing was asked
 	Usage   bool  // and it never will

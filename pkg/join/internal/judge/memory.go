@@ -78,6 +78,7 @@ type Memory struct {
 	servesSince  time.Time
 	refusedSince time.Time // the token is
 	badSignSince time.Time
+	strangeSince time.Time // the cluster's CA is of an algorithm that is not known
 	takenSince   time.Time // the token is taken throughout, and the kubelet's Node gone or dead
 	issuedSince  time.Time // our certificate request was first seen to be approved
 	Denial       string    // what was said of the denied certificate request that was seen last

@@ -27,6 +27,12 @@ func (m Memory) takeCluster(p Policy, f *Facts) Memory {
 	case m.badSignSince.IsZero():
 		m.badSignSince = at
 	}
+	switch {
+	case !c.Algorithm:
+		m.strangeSince = time.Time{}
+	case m.strangeSince.IsZero():
+		m.strangeSince = at
+	}
 	switch unknown := c.unknownToken(); {
 	case c.Verdict == BadSignature && at.Sub(m.badSignSince) >= SignatureAgain, unknown && m.refusedSince.IsZero():
 		m.refusedSince = at

@@ -144,6 +144,8 @@ var clusters = []value{
 	token("a bad signature, 6 s, of a token that may change", Cluster{Verdict: BadSignature, Pinned: true, Err: errSeen}, false, 6*time.Second),
 	token("a bad signature, 6 s, not pinned", Cluster{Verdict: BadSignature, Err: errSeen}, true, 6*time.Second),
 	token("wrong CA", Cluster{Verdict: WrongCA, Err: errSeen}, true, 0),
+	token("a CA of an unknown algorithm, 4 s", Cluster{Verdict: Unreachable, Answered: true, Algorithm: true, Err: errSeen}, true, 4*time.Second),
+	token("a CA of an unknown algorithm, 6 s", Cluster{Verdict: Unreachable, Answered: true, Algorithm: true, Err: errSeen}, true, 6*time.Second),
 	token("refused, 59 s", Cluster{Verdict: Rejected, CA: clusterPins, Err: errSeen}, true, 59*time.Second),
 	token("refused, 61 s", Cluster{Verdict: Rejected, CA: clusterPins, Err: errSeen}, true, 61*time.Second),
 	token("refused, 61 s, of a token that may change", Cluster{Verdict: Rejected, CA: clusterPins, Err: errSeen}, false, 61*time.Second),
@@ -168,7 +170,7 @@ func bearerless(v value) value {
 	})
 }
 
-const firstProven, justStarted = 16, 15
+const firstProven, justStarted = 18, 17
 
 func token(name string, c Cluster, fixed bool, lasts time.Duration) value {
 	c.Server, c.Bearer = "https://cluster", c.NoToken == nil
@@ -176,7 +178,7 @@ func token(name string, c Cluster, fixed bool, lasts time.Duration) value {
 		c.NextAt = r.f.Cluster.Value.NextAt
 		r.f.Cluster.Value, r.p.TokenFixed = c, fixed
 		r.m.Twin, r.m.Starting = Heartbeat{}, false
-		r.m.badSignSince, r.m.servesSince, r.m.refusedSince = ago(lasts), ago(lasts), ago(lasts)
+		r.m.badSignSince, r.m.servesSince, r.m.refusedSince, r.m.strangeSince = ago(lasts), ago(lasts), ago(lasts), ago(lasts)
 	})
 }
 
