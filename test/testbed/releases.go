@@ -227,8 +227,12 @@ import (
 )
 
 type (
-	Protocol, Table, Chain, Position, Mode string
-	Interface                              interface {
+	Protocol  string
+	Table     string
+	Chain     string
+	Position  string
+	Mode      string
+	Interface interface {
 		EnsureChain(context.Context, Table, Chain) (bool, error)
 		EnsureRule(context.Context, Position, Table, Chain, ...string) (bool, error)
 		IsIPv6() bool
