@@ -53,7 +53,7 @@ var others = []mutant{
 	{"§2", "asking the same only so often", "pkg/join/look.go", "r.eyes.asks[t] > askMost {", "false {"},
 	{"§2", "knowing that a pushed word is from before the last act", "pkg/join/run.go", "if f.At.Before(r.running.acted) {", "if false {"},
 
-	{"2", "telling a server whose algorithm is not known from a stranger", "internal/cluster/clusterinfo.go", " && !errors.As(err, &algorithm)", ""},
+	{"2", "telling a server whose algorithm is not known from a stranger", "internal/cluster/clusterinfo.go", " && !errors.As(err, &algorithm)", " && algorithm == nil"},
 	{"8", "telling a CA whose algorithm is not known from another one", "internal/cluster/algorithm.go", "return hashOf(fields.TBS.SubjectsInfo.FullBytes), nil", `return "", errors.New("no")`},
 	{"8", "telling a CA whose algorithm is not known from a bad signature", "internal/cluster/discover.go", "if p.Verdict == BadSignature && caAlgorithm(p.CA) == nil {", "if p.Verdict == BadSignature {"},
 	{"17", "ending with a CA whose algorithm is not known", "pkg/join/discover.go", "c.Answered, c.Algorithm = true, algorithm.CA", "c.Answered = true"},
