@@ -190,6 +190,24 @@ func TestNodeThatARunWhichWasKilledHasSeenIsReported(t *testing.T) {
 }
 
 // Each deletion of a Node that was put back is counted, and answered after a pause.
+// What a run sees with the certificate that its kubelet has just got is this run's: the Node that it has missed is not missed twice.
+func TestNodeThatWasDeletedBeforeTheCertificateRotatesIsCountedOnce(t *testing.T) {
+	live(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready, s.tainted = true, true
+		s.joined()
+		s.unwritable, s.restart = true, errors.New("job failed")
+		s.after(5*time.Second, s.deleteNode)
+		s.after(7*time.Second, func() {
+			rotated := *s.creds
+			rotated.NotAfter = rotated.NotAfter.Add(time.Hour)
+			s.creds, s.held = &rotated, &rotated
+		})
+		s.after(20*time.Second, func() { s.restart = nil })
+		r, err := start()
+		wanted{reason: Recovered, restarts: 1, deletions: 1}.check(s.t, r, err)
+	})
+}
+
 func TestNodeThatIsDeletedAgainBeforeItIsTakenUp(t *testing.T) {
 	live(t, nil, func(s *sim, start func() (Report, error)) {
 		s.joined()
