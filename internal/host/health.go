@@ -4,11 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
-
-	"sigs.k8s.io/yaml"
 )
 
 // healthTimeout bounds the kubelet's word about its own health: it answers from its memory. It has to be well below the
@@ -20,13 +17,10 @@ const healthTimeout = time.Second
 // sync loop runs. Where it is told to serve no /healthz (healthzPort: 0), or where that is cannot be read, it is not known
 // to be, and the answer is no.
 func (h Host) KubeletHealthy(ctx context.Context, args KubeletArgs) bool {
-	config := struct {
-		HealthzBindAddress string `json:"healthzBindAddress"`
-		HealthzPort        *int   `json:"healthzPort"`
-	}{}
+	config := kubeletConfiguration{}
 	if args.Config != "" {
-		raw, err := os.ReadFile(h.Path(args.Config))
-		if err != nil || yaml.Unmarshal(raw, &config) != nil {
+		var err error
+		if config, err = h.kubeletConfiguration(args.Config); err != nil {
 			return false
 		}
 	}

@@ -22,6 +22,7 @@ func TestPodsAreSaidBeforeAResetAndKept(t *testing.T) {
 		s.joined()
 		s.expire()
 		s.deleteNode()
+		s.disk.Configured = false
 		r, err := start()
 		wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
 		if r.Counts.PodsAtReset != 2 {

@@ -60,7 +60,7 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 			s.manual = true
 			s.after(2*time.Minute, s.deny)
 			r, err := start()
-			wanted{reason: JoinFailed, again: 1}.check(s.t, r, err)
+			wanted{reason: JoinFailed, again: 1, restarts: 1}.check(s.t, r, err)
 			says(s.t, r, "was denied", "another token")
 			if s.creds != old || s.held != nil && s.held != old || s.pods != 2 {
 				s.t.Errorf("credentials %+v, the kubelet's %+v, %d pods", s.creds, s.held, s.pods)
@@ -89,7 +89,7 @@ func TestBootstrapThatIsNotApproved(t *testing.T) {
 				s.after(2*time.Minute, s.deny)
 				s.after(4*time.Minute, func() { s.second, s.manual = true, false })
 				r, err := start()
-				wanted{reason: Recovered, again: 2}.check(s.t, r, err)
+				wanted{reason: Recovered, again: 2, restarts: 1}.check(s.t, r, err)
 				took(s.t, r, 4*time.Minute, 5*time.Minute)
 			})
 		})

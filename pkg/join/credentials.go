@@ -41,8 +41,10 @@ func (r *run) credentials(asked question, creds *cluster.Credentials, err error)
 		c.OtherCA, f.Err = r.otherCA(creds.CA)
 	case errors.Is(err, fs.ErrNotExist):
 		c.State, c.Problem = judge.NotThere, err
+		c.CA, _ = cluster.CAHashes(r.w.KubeletCA())
 	case errors.Is(err, cluster.ErrUnusable):
 		c.State, c.Problem = judge.Unusable, err
+		c.CA, _ = cluster.CAHashes(r.w.KubeletCA())
 	case errors.As(err, &other):
 		c.State, c.Problem, c.NodeName = judge.NotUnderstood, err, other.NodeName
 	default:
@@ -99,9 +101,10 @@ func (r *run) bootstrapEnded(back, forget bool) {
 
 // stopAsking: a kubelet whose request was denied has the token in its memory, and
 // makes another one 2 s later (client-go util/certificate). One that is started
-// again goes by its files, which are as they were.
+// again goes by its files, which are as they were; and where it has no Node, the
+// next run would take one that runs without credentials for a member's.
 func (r *run) stopAsking(ctx context.Context) {
-	if !r.facts.Request.Value.Denied {
+	if !r.facts.Request.Value.Denied && r.facts.Cluster.Value.Node.Answer != judge.Absent {
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, restartTimeout)
@@ -109,8 +112,10 @@ func (r *run) stopAsking(ctx context.Context) {
 	err := r.w.RestartKubelet(bounded)
 	r.did(judge.Action{Kind: judge.RestartKubelet}, err != nil)
 	if err != nil {
-		r.tell.warn(fmt.Sprintf("the kubelet, whose certificate request was denied, cannot be restarted, and may make another: %v", err))
+		r.tell.warn(fmt.Sprintf("the kubelet, which asks for a certificate, cannot be restarted, and may get one: %v", err))
+		return
 	}
+	r.tell.report.Counts.KubeletRestarts++
 }
 
 // follow keeps a watch on our Node while there are credentials to do so with.

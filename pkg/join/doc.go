@@ -13,7 +13,8 @@
 // the kubelet that runs takes it up. One that was gone before, or whose kubelet is
 // silent or stopped, gets its kubelet restarted, for a kubelet registers once in
 // its life and never again. One whose credentials are gone or useless bootstraps
-// again in place, where the cluster has this machine's Node.
+// again in place, where the cluster has this machine's Node, or was this machine's
+// and has none of its name any more.
 //
 // Without credentials the disks that are mounted late are waited for, and
 // somebody else's kubeadm; then the cluster is discovered: the API server is
@@ -43,14 +44,20 @@
 //     while a kubelet runs and does not fail, beside somebody else's kubeadm, or
 //     for what a person must mend. Only if (a) no kubelet credentials exist, which
 //     is not the same as: they could not be read, or are not understood, and the
-//     cluster has no Node of this machine for which the kubelet could bootstrap
-//     again, and what is left cannot be tidied away; or (b) the Node stayed away for 60 s after a kubelet restart and the
-//     kubelet ran all the while, once a run; or (c) the API server refused the
-//     kubelet for 90 s while it took the token, the certificate has expired by its
-//     clock and the Node is gone; or (d) the credentials are those of another
+//     kubelet cannot bootstrap again, and what is left cannot be tidied away; or (b)
+//     the Node stayed away for 60 s after a kubelet restart and the kubelet ran all
+//     the while, once a run; or (c) the API server refused the kubelet for 90 s while
+//     it took the token, the certificate has expired by its clock, the Node is gone
+//     and the kubelet cannot bootstrap again; or (d) the credentials are those of another
 //     machine's Node, whose heartbeat moves while our kubelet is stopped. For (b)
 //     to (d) the kubelet is stopped first, all is looked at again, and it is
-//     started if that says otherwise. Tidied away, under the same conditions as
+//     started if that says otherwise. A kubelet bootstraps again, with the files that
+//     it has, where the cluster has a Node of this machine, for which nobody reports;
+//     or has none of the kubelet's name, and is the one that this machine was in: by
+//     the CA of its credentials or, where they do not load, the one from which the
+//     kubelet takes orders, and nothing that is left of them names another. Without a
+//     Node that is tried once, until a member has come of it; a denial, a silence or
+//     a command that fails is no step towards a reset. Tidied away, under the same conditions as
 //     (a), are single files alone that a join of this machine has written before
 //     it got to a certificate: those that its journal lists, with the content that
 //     it lists, and bootstrap-kubelet.conf.

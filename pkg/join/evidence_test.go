@@ -127,14 +127,14 @@ func TestEvidenceAllowsOneReset(t *testing.T) {
 		s.ready = true
 		s.joined()
 		s.creds.NotAfter = time.Now().Add(-time.Hour)
-		s.refuses, s.node = true, nil
+		s.refuses, s.node, s.asksForNothing = true, nil, true
 		s.resetFail = func() error {
 			s.change(func() { s.refuses = false; s.addNode(simBoot); s.stopKubelet() })
 			s.after(20*time.Second, s.startKubelet)
 			return errors.New("device or resource busy")
 		}
 		r, err := start()
-		wanted{reason: Recovered, resets: 1}.check(t, r, err)
+		wanted{reason: Recovered, resets: 1, restarts: 1, again: 1}.check(t, r, err)
 	})
 }
 

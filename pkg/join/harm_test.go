@@ -207,11 +207,12 @@ func TestClientCAThatForgetsTheKubeletsIsNoReasonForAReset(t *testing.T) { // A1
 			s.t.Error("the 401 did not make the Node Unknown")
 		}
 	})
-	t.Run("unless its certificate has expired and its Node is gone", func(t *testing.T) {
+	t.Run("unless its certificate has expired, its Node is gone, and no kubelet can bootstrap here", func(t *testing.T) {
 		live(t, nil, func(s *sim, start func() (Report, error)) {
 			s.joined()
 			s.expire()
 			s.deleteNode()
+			s.disk.Configured = false
 			r, err := start()
 			wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
 			if r.Counts.PodsAtReset != 2 {

@@ -151,7 +151,7 @@ func (m *machine) KubeletHealthy(ctx context.Context) bool {
 
 // bootstrap is what a kubelet bootstraps again with, and what it had before.
 type bootstrap struct {
-	own    []string     // the files with its credentials
+	own    []string     // the files with its credentials: its kubeconfig, and its certificate and key
 	conf   string       // where it looks for a token
 	remove func() error // takes that away; nil: it is not there
 }

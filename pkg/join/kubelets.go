@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -102,6 +103,26 @@ func (m *machine) CredentialsPath() string {
 	m.kubelets.Lock()
 	defer m.kubelets.Unlock()
 	return cmp.Or(m.kubelets.args.Kubeconfig, kubeletConf)
+}
+
+// KubeletCA is the one by which the kubelet knows its API server.
+func (m *machine) KubeletCA() []byte {
+	args, err := m.kubeletArgs()
+	files, filesErr := m.bootstrapOf()
+	ca := m.Host.KubeletCA(args)
+	if err != nil || filesErr != nil || ca == nil {
+		return nil
+	}
+	var left [2][]byte
+	for i, path := range files.own {
+		if left[i], err = os.ReadFile(m.Path(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if cluster.NamesOtherCA(left[0], left[1], ca) {
+		return nil
+	}
+	return ca
 }
 
 // Pods are looked for where the kubelet keeps them. Where its arguments are not

@@ -98,13 +98,13 @@ func TestKubeletRefusedForGoodIsResetOnlyWhenItsNodeIsLost(t *testing.T) {
 		s.ready = true
 		s.joined()
 		s.creds.NotAfter = time.Now().Add(-time.Hour)
-		s.refuses, s.node = true, nil
+		s.refuses, s.node, s.asksForNothing = true, nil, true
 		s.resetFail = func() error { // a good one: the next certificate is taken
 			s.change(func() { s.disk, s.creds, s.refuses = host.Disk{}, nil, false; s.stopKubelet() })
 			return nil
 		}
 		r, err := start()
-		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
+		wanted{reason: Recovered, joins: 1, resets: 1, restarts: 1, again: 1}.check(t, r, err)
 		took(t, r, judge.RefusedPatience, 3*time.Minute)
 	})
 	// The refusal itself makes its Node look dead: the certificate must be useless by itself.

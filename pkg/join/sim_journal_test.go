@@ -38,7 +38,7 @@ func (s *sim) unfinished(paths ...string) {
 	s.listed = []string{kubeletConf, clusterCA}
 	s.writes(paths...)
 	s.disk.KubeletConf = slices.Contains(paths, kubeletConf)
-	s.disk.Configured = s.disk.KubeletConf
+	s.disk.Configured, s.kubeletCA = s.disk.KubeletConf, simCA
 }
 
 func (s *sim) Written() []string {

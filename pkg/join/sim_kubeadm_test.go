@@ -56,7 +56,7 @@ func (s *sim) Join(ctx context.Context, server *cluster.Credentials, token, bear
 			err = failure(errors.New("the API server does not take the token"))
 		case s.manual:
 			s.writes(kubeletConf)
-			s.disk.KubeletConf, s.disk.Configured = true, true
+			s.disk.KubeletConf, s.disk.Configured, s.kubeletCA = true, true, s.ca()
 			s.request = &cluster.Request{Name: "csr-1", Pending: true, Own: true}
 			s.called = s.name()
 			s.startKubelet()
@@ -84,7 +84,7 @@ func (s *sim) kubeletJoins() {
 	if s.node != nil && s.node.Name != s.kubeletName() { // an original's: one sim shows one Node
 		s.node = nil
 	}
-	s.disk.KubeletConf, s.disk.Configured = true, true
+	s.disk.KubeletConf, s.disk.Configured, s.kubeletCA = true, true, s.ca()
 	s.disk.Leftovers, s.wrote = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}, nil
 	s.creds, s.torn = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName()}, nil
 	s.request, s.unit.Failing, s.homemade = nil, false, s.kubeadms > 0
@@ -149,6 +149,9 @@ func (s *sim) certified() {
 	s.request = nil
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: s.ca(), NodeName: s.kubeletName(), NotAfter: time.Now().Add(time.Hour)}
 	s.held = s.creds
+	if s.node != nil && s.node.Name != s.kubeletName() { // one sim shows one Node
+		s.node = nil
+	}
 	life := s.life
 	s.after(100*time.Millisecond, func() { s.register(life) })
 }
@@ -211,7 +214,7 @@ func (s *sim) Reset(ctx context.Context) error {
 
 // wipe is what comes of kubeadm reset, in the end.
 func (s *sim) wipe() {
-	s.disk, s.wrote = host.Disk{}, nil
+	s.disk, s.wrote, s.kubeletCA = host.Disk{}, nil, nil
 	s.creds, s.shown, s.torn, s.pods, s.homemade = nil, "", nil, 0, false
 	if s.request != nil {
 		s.request.Own = false // the key is gone

@@ -46,7 +46,8 @@ type sim struct {
 	unit      host.Unit
 	running   bool                 // the kubelet's process
 	life      int                  // which process it is
-	called    string               // what its configuration calls its Node
+	called    string               // what its configuration calls its Node,
+	kubeletCA []byte               // and the CA that it takes its clients from
 	override  string               // --hostname-override, which goes above that
 	born      time.Time            // when its process was started
 	held      *cluster.Credentials // in its memory
@@ -119,7 +120,7 @@ func (s *sim) fatal() string {
 	switch {
 	case s.dies != "" || !s.alive || s.usable():
 		return s.dies
-	case s.creds == nil && len(s.mounts) == 0 && (s.request != nil && s.request.Own || s.disk.BootstrapConf && !s.asksForNothing):
+	case s.creds == nil && len(s.mounts) == 0 && (s.request != nil && s.request.Own && !s.request.Denied || s.disk.BootstrapConf && !s.asksForNothing):
 		return ""
 	}
 	return "failed to run Kubelet: unable to load bootstrap kubeconfig"
@@ -129,7 +130,7 @@ func (s *sim) fatal() string {
 func (s *sim) joined() {
 	s.called = ""
 	s.called = s.kubeletName()
-	s.disk.KubeletConf, s.disk.Configured = true, true
+	s.disk.KubeletConf, s.disk.Configured, s.kubeletCA = true, true, simCA
 	s.disk.Leftovers = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/pki/ca.crt"}
 	s.creds = &cluster.Credentials{Server: "https://cp:6443", CA: simCA, NodeName: s.kubeletName(), NotAfter: time.Now().Add(time.Hour)}
 	s.running, s.born, s.held, s.dying = true, time.Now(), s.creds, false
@@ -231,6 +232,16 @@ func (s *sim) DiscoveryCA() ([]byte, error) { return nil, nil }
 func (s *sim) FQDN() string                 { return "w1.example" }
 func (s *sim) ClusterCA() []byte            { return s.caFile }
 func (s *sim) CredentialsPath() string      { return kubeletConf }
+
+// KubeletCA: a kubelet.conf that is torn has its CA still.
+func (s *sim) KubeletCA() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mounts) > 0 || !s.disk.Configured || s.creds != nil && !bytes.Equal(s.creds.CA, s.kubeletCA) {
+		return nil
+	}
+	return s.kubeletCA
+}
 
 func (s *sim) MissingMounts() ([]string, error) {
 	s.mu.Lock()

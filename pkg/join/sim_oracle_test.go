@@ -1,6 +1,7 @@
 package join
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -39,6 +40,7 @@ type simOracle struct {
 	begun        time.Time // the last kubelet that nodejoin has started
 	last         process   // the kubelet's that has ended
 	unmounted    time.Time // since when a mount is missing,
+	spares       blinking  // a reset: a kubelet without credentials of any use could get others, as a new Node
 	company      time.Time // somebody else's kubeadm is at work,
 	governs      time.Time // and this is a control plane
 	strange      time.Time // and the credentials are another cluster\'s than the endpoint\'s
@@ -154,6 +156,7 @@ func (s *sim) book() {
 	since(&s.strange, s.elsewhere())
 	s.twin.note(s.node != nil && !s.ours(), 0)
 	s.gone.note((s.node == nil || s.alive && s.creds != nil && s.node.Name != s.creds.NodeName) && answers, unseen)
+	s.spares.note(s.wouldBootstrap(), 0)
 	since(&s.refusedSince, (s.refuses || s.expired()) && answers)
 	s.lost.note(answers && s.tokenIsGood() && !s.elsewhere() && (s.node == nil || s.node.Ready == "Unknown"), judge.TokenCheck+2*tick)
 	if s.node == nil || s.node.UID != s.levelUID {
@@ -230,6 +233,8 @@ func (s *sim) harm() error {
 		return errors.New("a reset that deletes what is not kubeadm's")
 	case s.creds == nil && s.request != nil && s.request.Pending && (s.running || s.request.Own):
 		return errors.New("a reset while our certificate request is pending")
+	case s.spares.until.IsZero() && lasted(s.spares.since) > unseen:
+		return errors.New("a reset where the kubelet could bootstrap again")
 	case s.creds == nil || errors.Is(s.torn, cluster.ErrUnusable): // a kubelet that starts now could not use them
 		if s.last.byUs && s.last.held != nil && s.pods > 0 {
 			return errors.New("a reset that kills the pods of a kubelet that had its credentials in memory")
@@ -297,11 +302,23 @@ func (s *sim) mayBootstrap(ctx context.Context) {
 		s.breaks("a second kubelet beside one that runs")
 	case s.usable() && !s.elsewhere():
 		s.breaks("bootstrapping a kubelet again that has good credentials")
-	case s.node == nil || s.node.MachineID != simID.MachineID:
-		s.breaks("bootstrapping without a Node of this machine")
-	case s.kubeletName() != s.node.Name:
-		s.breaks("bootstrapping a kubelet again that goes by another name than its Node")
+	case s.absent() && !bytes.Equal(s.kubeletCA, s.ca()) && (s.torn != nil || s.creds == nil || s.elsewhere()):
+		s.breaks("bootstrapping without a Node, in a cluster to which this machine has not belonged")
+	case !s.absent() && s.node.MachineID != simID.MachineID && lasted(s.twin.since) > unseen:
+		s.breaks("bootstrapping over another machine's Node")
+	case s.absent() && s.kubeletName() != s.name() && (s.creds == nil || s.creds.NodeName != s.kubeletName()):
+		s.breaks("bootstrapping a kubelet again that goes by a name that nobody has asked for")
 	}
+}
+
+// absent: there is no Node of the kubelet's name.
+func (s *sim) absent() bool { return s.node == nil || s.node.Name != s.kubeletName() }
+
+// wouldBootstrap: it has not been tried, and this machine has belonged to the cluster, which has no Node of its name.
+func (s *sim) wouldBootstrap() bool {
+	useless := s.creds == nil || errors.Is(s.torn, cluster.ErrUnusable) || s.expired() && s.creds.NodeName == s.kubeletName()
+	return useless && s.node == nil && !s.down && !s.frozen && s.bootstraps == 0 && s.disk.Configured && bytes.Equal(s.kubeletCA, s.ca()) &&
+		!s.elsewhere() && s.kubeletName() == s.name() && len(s.written()) == 0
 }
 
 func (s *sim) mayRestart(ctx context.Context) {

@@ -127,7 +127,7 @@ func TestKubeletOutsideItsServiceIsNotStoppedAgainAndAgain(t *testing.T) {
 		s.change(func() { s.joined(); s.creds, s.node, s.pods, s.stray = nil, nil, 0, true })
 		s.after(time.Minute, func() { s.end(false) })
 		r, err := start()
-		wanted{reason: Joined, joins: 1, resets: 1}.check(s.t, r, err)
+		wanted{reason: Recovered, again: 1}.check(s.t, r, err)
 		if slices.Contains(s.log, "stop kubelet") {
 			s.t.Errorf("it was stopped: %q", s.log)
 		}

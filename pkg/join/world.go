@@ -19,7 +19,10 @@ type world interface {
 	Kubeadms() ([]host.KubeadmProcess, error)
 	Pods() (int, error)
 	Credentials() (*cluster.Credentials, error)
-	CredentialsPath() string      // from which they were last read
+	CredentialsPath() string // from which they were last read
+	// KubeletCA is the CA of the cluster whose kubelet has no credentials that load,
+	// in PEM; nil where that is not known, or what is left of them has another.
+	KubeletCA() []byte
 	DiscoveryCA() ([]byte, error) // nil without a discovery file
 	// StrangerAt reports whether an API server answers at the endpoint whose
 	// certificate does not chain to the credentials' CA.

@@ -50,7 +50,6 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "its Node is being deleted, by the certificate's end", at: expired(nil), kind: Wait, reason: JoinFailed, words: "401",
 			change: func(r *row) { r.f.Second.Value.Node.DeletedAt = ago(time.Second) }},
 		{name: "there is nothing to run a kubelet with, by the certificate's end", at: expired(map[axis]string{byDisk: "clean"}), kind: Wait, reason: JoinFailed, words: "401"},
-		{name: "its Node is gone", at: expired(map[axis]string{bySecond: "absent", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
 		{name: "the cluster is not proven", at: expired(map[axis]string{byCluster: "silence"}), kind: Wait, reason: JoinFailed, words: "401"},
 
 		{name: "the cluster has another CA, and the credentials' server shows it", at: other(nil), kind: Bootstrap},
@@ -58,6 +57,48 @@ func TestAKubeletBootstrapsAgain(t *testing.T) {
 		{name: "their server answers them", at: other(map[axis]string{bySight: "ours"}), kind: End, reason: Refusal},
 		{name: "their server answers them with 403", at: other(map[axis]string{bySight: "403"}), kind: End, reason: Refusal},
 		{name: "the cluster is silent", at: other(map[axis]string{byCluster: "silence"}), kind: Wait, reason: Refusal, words: "of another cluster"},
+	})
+}
+
+// The cluster to which this machine belonged has no Node of it any more: the kubelet makes a new one, as after a restart.
+func TestAKubeletWhoseNodeIsGoneBootstrapsAgain(t *testing.T) {
+	torn := basedOn(map[axis]string{byCreds: "torn on the cluster's machine", byDisk: "configured", byKubelet: "stopped", byCluster: "no Node", byMachine: "pods"})
+	lost := basedOn(map[axis]string{byCreds: "lost on the cluster's machine", byDisk: "configured", byKubelet: "stopped", byCluster: "no Node", byMachine: "pods"})
+	expired := basedOn(map[axis]string{bySight: "401", byCreds: "expired", byDisk: "configured", byKubelet: "runs for an hour", bySecond: "absent", byTaken: "not"})
+	late := map[axis]string{byTaken: "91 s, silent for 16 s"}
+	decide(t, []decision{
+		{name: "credentials are torn", at: torn(nil), kind: Bootstrap},
+		{name: "they are gone", at: lost(nil), kind: Bootstrap},
+		{name: "and the kubelet ends again and again", at: lost(map[axis]string{byKubelet: "in a crash loop"}), kind: Bootstrap},
+		{name: "with static pods of its own, which stay", at: lost(nil), kind: Bootstrap, change: func(r *row) { r.f.Disk.Value.Losses = []string{"static.yaml"} }},
+		{name: "with --reset=never, for it is none", at: lost(map[axis]string{byReset: "never"}), kind: Bootstrap},
+		{name: "and nothing tells which cluster was its own", at: lost(map[axis]string{byCreds: "not there"}), kind: Reset, ground: NoCredentials},
+		{name: "and another was", at: lost(nil), kind: Reset, ground: NoCredentials, change: func(r *row) { r.f.Credentials.Value.CA = []string{"other"} }},
+		{name: "there is nothing to run a kubelet with", at: lost(map[axis]string{byDisk: "leftovers"}), kind: Reset, ground: NoCredentials},
+		{name: "all that hinders a join was left by one", at: lost(map[axis]string{byDisk: "an unfinished join, configured"}), kind: Tidy},
+		{name: "another machine has the name", at: lost(map[axis]string{byCluster: "another's, dead"}), kind: Reset, ground: NoCredentials},
+		{name: "another machine that lives has it", at: lost(map[axis]string{byCluster: "another's, alive"}), kind: End, reason: NameTaken},
+		{name: "the token may not ask for Nodes", at: lost(map[axis]string{byCluster: "403"}), kind: Reset, ground: NoCredentials},
+		{name: "a kubelet runs, which may have its credentials in memory", at: lost(map[axis]string{byKubelet: "runs for an hour"}), kind: End, reason: Refusal},
+		{name: "it is to have another name", at: lost(map[axis]string{byName: "another, asked for"}), kind: Reset, ground: NoCredentials},
+		{name: "a request is pending", at: torn(map[axis]string{byRequest: "pending"}), kind: Wait, reason: JoinFailed, words: "is pending"},
+		{name: "no file hinders a join, which disturbs nobody", at: lost(nil), kind: Join, change: func(r *row) { r.f.Disk.Value.Leftovers = nil }},
+		{name: "it does so", at: lost(map[axis]string{byReturn: "bootstraps for 59 s", byDoubt: "a bootstrap is spent"}), kind: Wait, reason: JoinFailed, words: "asks for another certificate"},
+		{name: "no member has come of it", at: lost(map[axis]string{byDoubt: "a bootstrap is spent"}), kind: Reset, ground: NoCredentials},
+		{name: "its request was denied", at: lost(map[axis]string{byDoubt: "a bootstrap is spent"}), kind: Wait, reason: JoinFailed, words: "csr-1 was denied",
+			change: func(r *row) { r.m.Barred = "csr-1 was denied" }},
+
+		{name: "the certificate has expired, which needs no 90 s", at: expired(nil), kind: Bootstrap},
+		{name: "nor is the machine reset after 90 s", at: expired(late), kind: Bootstrap},
+		{name: "no member has come of it, by the certificate's end", at: expired(map[axis]string{byTaken: "91 s, silent for 16 s", byDoubt: "a bootstrap is spent"}), kind: StopKubelet, ground: RefusesKubelet},
+		{name: "its request was denied, by the certificate's end", at: expired(map[axis]string{byTaken: "91 s, silent for 16 s", byDoubt: "a bootstrap is spent"}), kind: Wait, reason: JoinFailed,
+			words: "csr-1 was denied", change: func(r *row) { r.m.Barred = "csr-1 was denied" }},
+		{name: "it has not expired", at: expired(map[axis]string{byCreds: "loaded"}), kind: Wait, reason: JoinFailed, words: "401"},
+		{name: "its CA is not the cluster's", at: expired(nil), kind: End, reason: Refusal, change: func(r *row) { r.f.Credentials.Value.CA = []string{"other"} }},
+		{name: "a request is pending, by the certificate's end", at: expired(map[axis]string{byRequest: "pending"}), kind: Wait, reason: JoinFailed, words: "is pending"},
+		{name: "the kubelet goes by another name by now", at: expired(map[axis]string{byKubelet: "runs under another name", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
+		{name: "it is to have another name, by the certificate's end", at: expired(map[axis]string{byName: "another, asked for", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
+		{name: "its server does not say that there is no Node", at: expired(map[axis]string{bySecond: "silent"}), kind: Wait, reason: JoinFailed, words: "401"},
 	})
 }
 

@@ -132,10 +132,16 @@ func (v *view) request() (Action, bool) {
 	if v.state() == Loaded || v.forced() || len(v.leftovers()) == 0 && !v.f.Kubelet.Value.Running {
 		return pass()
 	}
+	if v.stale(Certificate) != 0 {
+		return v.ask(Certificate, Discover), true
+	}
+	return v.requested()
+}
+
+// requested: a word about our request is there.
+func (v *view) requested() (Action, bool) {
 	r := v.f.Request
 	switch {
-	case v.stale(Certificate) != 0:
-		return v.ask(Certificate, Discover), true
 	case r.Err != nil: // no word about a request is not the word that there is none
 		return v.wait(Discover, JoinFailed, "whether a certificate request of ours is pending is not known", "", r.Err).asking(v, Certificate|Kubeconfig|Unit, ProbeSilent), true
 	case r.Value.Denied && v.m.Denial != v.m.DenialTold:

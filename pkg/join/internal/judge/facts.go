@@ -175,7 +175,7 @@ type Credentials struct {
 	NodeName string // whose they are; "" if that cannot be told
 	Server   string
 	NotAfter time.Time
-	CA       []string // public-key pins
+	CA       []string // public-key pins; of the CA by which the kubelet knows its API server, where they do not load
 	OtherCA  string   // why they are another cluster's; "" if nothing says so
 	Problem  error    // why they are not Loaded
 }

@@ -11,7 +11,7 @@ import (
 // understood, so that the token is all that sees the Node.
 func understoodWithToken() (found []*space) {
 	for _, s := range nodeSpaces {
-		if s.name == putBackSpace || s.name == expiredSpace {
+		if s.name == putBackSpace || s.name == expiredSpace || s.name == expiredGoneSpace {
 			continue
 		}
 		of := maps.Clone(s.of)
@@ -32,7 +32,7 @@ func understoodWithToken() (found []*space) {
 		case of[byPause] != nil:
 			of[byFresh] = coarse(append(here, TokensNode)...)
 		case of[byFresh] != nil:
-			of[byFresh] = agesOf(Unit, TokensNode, Naming)
+			of[byFresh] = apart(agesOf(Unit, TokensNode, Naming), dated(Renewal, never)...)
 		default:
 			of[byFresh] = led(byFresh, "all fresh")
 		}
@@ -65,9 +65,9 @@ func far(name, why string, n int, of map[axis][][]int) []*space {
 		fill(of, byRequest, led(byRequest, "none"))
 	}
 	forced[byReset] = each(byReset, "always, due")
-	fill(forced, byCreds, join(same(byCreds, "not there", "not known"), same(byCreds, "unusable", "not understood"), same(byCreds, "loaded", "expired", "another cluster's"), each(byCreds, "of another CA")))
-	bare[byReset] = each(byReset, "auto", "never", "always, done")
-	fill(bare, byCreds, each(byCreds, "not there", "unusable", "not understood"))
+	fill(forced, byCreds, join(same(byCreds, "not there", "not known", "lost on the cluster's machine"), same(byCreds, "unusable", "not understood", "torn on the cluster's machine"), same(byCreds, "loaded", "expired", "another cluster's"), each(byCreds, "of another CA")))
+	fill(bare, byReset, each(byReset, "auto", "never", "always, done"))
+	fill(bare, byCreds, join(same(byCreds, "not there", "lost on the cluster's machine"), same(byCreds, "unusable", "torn on the cluster's machine"), each(byCreds, "not understood")))
 	fill(bare, byJoined, same(byJoined))
 	ground[byReset] = each(byReset, "auto", "never", "always, done")
 	ground[byCreds] = join(same(byCreds, "expired", "loaded", "another cluster's"), each(byCreds, "of another CA"))
@@ -129,7 +129,11 @@ var farSpaces = func() (found []*space) {
 		far("a certificate request", "what follows would throw it away", requestRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byRequest: told,
 			byFresh: agesOf(Certificate)})[1:2],
 		far("lost credentials", "the kubelet may bootstrap again", lostCredentialsRow, map[axis][][]int{byDisk: same(byDisk, "configured", "an unfinished join, configured"), byKubelet: each(byKubelet), byRequest: told, byTaken: each(byTaken),
-			byMachine: alone, byReturn: join([][]int{but(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")}, each(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")), byCluster: provens, byFresh: coarse(append(here, Token, Certificate)...)})[1:2],
+			byMachine: alone, byReturn: join([][]int{but(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")}, each(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")), byCluster: slices.DeleteFunc(slices.Clone(provens), func(class []int) bool { return class[0] == noNode }), byFresh: coarse(append(here, Token, Certificate)...)})[1:2],
+		far("lost credentials and no Node", "the kubelet may bootstrap again, as a new one", lostCredentialsRow, map[axis][][]int{
+			byCreds: join(each(byCreds, "lost on the cluster's machine", "torn on the cluster's machine"), same(byCreds, "not there", "unusable", "not understood")), byDisk: each(byDisk, "configured", "an unfinished join, configured"),
+			byKubelet: named, byRequest: told, byName: join(same(byName, "self", "self, asked for"), same(byName, "another, asked for", "not known")), byDoubt: spent, byReset: same(byReset, "auto", "never", "always, done"),
+			byReturn: join([][]int{but(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")}, each(byReturn, "bootstraps for 59 s", "bootstraps for 60 s")), byCluster: {{noNode}}, byFresh: coarse(append(here, Token, Certificate)...)})[1:2],
 		far("a kubelet that runs", "its Node is looked for", runningKubeletRow, map[axis][][]int{byDisk: disks, byKubelet: each(byKubelet), byJoined: each(byJoined), byMachine: each(byMachine, "no pod", "pods"),
 			byCluster: provens, bySight: tokenSights, byFresh: coarse(append(here, Token, Certificate, TokensNode)...),
 		})[1:2],

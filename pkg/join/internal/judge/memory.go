@@ -65,6 +65,7 @@ type Memory struct {
 	PutBackAt       time.Time // and when; zero once the kubelet has taken it up, or was restarted for it
 	BootstrapAt     time.Time // the kubelet bootstraps again since; zero once it has its certificate, or that has failed
 	Barred          string    // the denial of its request: with this token no kubelet asks again
+	BootstrapSpent  bool      // one has been done, and no member has come of it
 	GoneSpent       bool      // a reset because the Node stayed away has been done
 	CloneDoubted    bool      // nobody but our kubelet reported for a Node that seemed another machine's
 	ForcedDone      bool      // so has the one of --reset=always
@@ -89,6 +90,10 @@ type Memory struct {
 
 // Take folds the newest answer to one topic into the memory.
 func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
+	unheard := t == Token && f.Cluster.Value.Verdict != Proven || t == Certificate && f.Request.Err != nil
+	if unheard && !m.BootstrapAt.IsZero() { // nor is the kubelet in a silence
+		m.BootstrapAt = f.stamp(t).at
+	}
 	switch t {
 	case OwnNode:
 		return m.takeNode(p, f.Node)
@@ -161,7 +166,7 @@ func (m Memory) takeNode(p Policy, f Fact[Sighting]) Memory {
 		if m.OwnUID != uid {
 			m.OwnUID, m.OwnSince = uid, at
 		}
-		m.OwnSeen, m.Mark = at, s.Node.Mark
+		m.OwnSeen, m.Mark, m.BootstrapSpent = at, s.Node.Mark, false
 	}
 	if is == Foreign {
 		m.Heartbeat = m.Heartbeat.take(s.Node, at)
@@ -254,6 +259,7 @@ func (m Memory) Did(a Action, f *Facts, failed bool, now time.Time) Memory {
 			return m
 		}
 		if a.Kind == Bootstrap {
+			m.BootstrapSpent = true
 			m.BootstrapAt, m.Denial, m.DenialTold = now, f.Request.Value.Denial, f.Request.Value.Denial // a request of before
 		}
 		m.CloneDoubted = m.CloneDoubted || a.Kind == StartKubelet && m.Is == Foreign
@@ -341,6 +347,7 @@ func (m Memory) Failed(now, until time.Time) Memory {
 
 // NewToken notes that there is another one, whose request may be approved.
 func (m Memory) NewToken() Memory {
+	m.BootstrapSpent = m.BootstrapSpent && m.Barred == ""
 	m.Barred = ""
 	return m
 }

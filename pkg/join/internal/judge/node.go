@@ -315,7 +315,7 @@ func (v *view) refused() Action {
 	a := v.wait(Verify, JoinFailed, v.server()+" refuses the kubelet's credentials (401)", hint, v.sight().Err)
 	cluster := v.f.Cluster
 	switch {
-	case v.f.Join.Running || v.p.Reset == ResetNever || v.state() != Loaded:
+	case v.f.Join.Running || v.p.Reset == ResetNever && !v.expired() || v.state() != Loaded:
 		return a
 	case v.now.Before(v.f.Second.At.Add(v.f.Second.Value.RetryAfter)):
 	case v.older(Token, TokenCheck) != 0 && !v.now.Before(cluster.Value.NextAt):

@@ -27,6 +27,7 @@ var properties = []property{
 	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
 	{"what its owner wants gone is not brought back", obeysOwner},
 	{"a kubelet bootstraps again in its own cluster only, where nobody reports for its Node", bootstrapsOwn},
+	{"no reset where the kubelet could bootstrap again", prefersBootstrap},
 	{"success is a member, seen just now", observesSuccess},
 	{"the token goes to a proven server only", keepsToken},
 	{"no join into a live Node or with credentials", joinsAlone},
@@ -217,6 +218,10 @@ func sparesRequest(r *row, a Action) bool {
 	if a.Kind != Tidy && (a.Kind != Reset && a.Kind != StopKubelet || a.Ground != NoCredentials) {
 		return true
 	}
+	return r.sparedRequest()
+}
+
+func (r *row) sparedRequest() bool {
 	q, k := r.f.Request.Value, r.f.Kubelet.Value
 	key := q.Own || (k.Running || k.Starting) && !r.m.fails(k, now)
 	issued := q.Own && q.Name != "" && !q.Denied && now.Sub(r.m.issuedSince) < issuedPatience
@@ -265,9 +270,31 @@ func bootstrapsOwn(r *row, a Action) bool {
 		s = r.f.Second.Value
 	}
 	n, expired := s.Node, now.Add(r.f.Cluster.Value.Ahead).After(c.NotAfter)
-	useless := c.State == NotThere || c.State == Unusable || c.State == Loaded && (r.m.Is == Refused && expired || r.f.Node.Value.Answer == Silent && c.OtherCA != "")
+	refused := c.State == Loaded && r.m.Is == Refused && expired
+	useless := c.State == NotThere || c.State == Unusable || refused || c.State == Loaded && r.f.Node.Value.Answer == Silent && c.OtherCA != ""
+	if s.Answer == Absent {
+		return (refused || useless && c.State != Loaded && !r.kubeletRuns()) && r.bootstrapsAnew() && r.f.Request.Known() && r.sparedRequest()
+	}
 	return useless && s.Answer == Present && n.MachineID == "machine" && n.SystemUUID == "uuid" && n.Ready == "Unknown" && n.DeletedAt.IsZero() && n.Name == r.f.Kubelet.Value.Name && r.f.Cluster.Value.Bearer &&
 		r.f.Disk.Value.Configured && (!r.kubeletRuns() || c.State == Loaded || r.f.Request.Value.Approves && !r.m.silentSince.IsZero())
+}
+
+// bootstrapsAnew: this machine was a Node of the cluster, which has none of the
+// kubelet's name, and of an earlier bootstrap no member has come.
+func (r *row) bootstrapsAnew() bool {
+	c, s, name, wanted := r.f.Credentials.Value, r.f.Cluster.Value.Node, r.f.Name.Value.Name, r.f.Name.Value.Name
+	if c.State == Loaded {
+		s, name = r.f.Second.Value, c.NodeName
+	}
+	return s.Answer == Absent && r.f.Disk.Value.Configured && r.f.Cluster.Value.Bearer && slices.Equal(c.CA, r.f.Cluster.Value.CA) && name == r.f.Kubelet.Value.Name &&
+		(!r.p.Named || wanted == name) && !r.m.BootstrapSpent
+}
+
+// prefersBootstrap: a reset would end what lives here, and the Node that comes of
+// either is a new one.
+func prefersBootstrap(r *row, a Action) bool {
+	acts := a.Kind == Reset && a.Ground == NoCredentials || (a.Kind == Reset || a.Kind == StopKubelet) && a.Ground == RefusesKubelet
+	return !acts || !r.bootstrapsAnew()
 }
 
 func obeysOwner(r *row, a Action) bool {

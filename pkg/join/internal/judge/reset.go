@@ -22,7 +22,7 @@ func (v *view) groundForReset() Ground {
 		(stopped || k.Running && !m.fails(k, v.now) && m.lasting(m.ranSince, v.now) >= RestartPatience):
 		return StaysAway
 	case m.Is == Refused && !m.takenSince.IsZero() && v.now.Sub(m.takenSince) >= RefusedPatience && v.expired() &&
-		(v.f.Second.Value.Answer == Absent || !v.p.ofMachine(v.f.Second.Value.Node) || !v.f.Disk.Value.Configured):
+		(!v.p.ofMachine(v.f.Second.Value.Node) && !v.bootstrapsAs(v.f.Second.Value, v.nodeName()) || !v.f.Disk.Value.Configured):
 		return RefusesKubelet
 	case m.Is == Foreign && !m.CloneDoubted && m.Joins == 0 && v.f.Name.Value.Name != "" && v.sight().Node.Name != v.f.Name.Value.Name && v.sight().Node.DeletedAt.IsZero() &&
 		(v.p.another(v.sight().Node) || m.Heartbeat.Moved || stopped && m.StoppedFor == Clone):

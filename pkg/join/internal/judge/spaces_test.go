@@ -205,7 +205,8 @@ var (
 	unfinished = []string{"an unfinished join", "an unfinished join, losses", "an unfinished join, admin.conf", "an unfinished join beside somebody's CA"}
 	disks      = join(same(byDisk, "clean", "admin.conf"), same(byDisk, append(unfinished, "leftovers", "leftovers and admin.conf", "leftovers and losses")...),
 		each(byDisk, "the cluster's own CA", "a bootstrap file"), same(byDisk, "another CA", "another CA of an unfinished join"), same(byDisk, "configured", "an unfinished join, configured"))
-	told = join(each(byRequest, "not known", "none", "none, and they are approved", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
+	spent = apart([][]int{valuesOf(byDoubt, nil)}, valuesOf(byDoubt, []string{"a bootstrap is spent"})...)
+	told  = join(each(byRequest, "not known", "none", "none, and they are approved", "pending", "pending with the key in memory", "denied", "issued 14 s ago"),
 		same(byRequest, "denied, told", "issued 16 s ago", "issued for an earlier key"))
 )
 
@@ -235,7 +236,7 @@ var firstSpaces = []*space{
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && !r.unseen() }},
 	{"credentials of another CA that the cluster has given up", "the kubelet may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "another cluster's"), byReset: same(byReset, "auto", "never"),
 		bySight: each(bySight, "silence"), byCluster: bearers, bySecond: each(bySecond), byDisk: join(same(byDisk, "configured", "an unfinished join, configured"), [][]int{but(byDisk, "configured", "an unfinished join, configured", "not known", "control plane")}),
-		byKubelet: named, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)},
+		byKubelet: named, byMachine: alone, byFailed: each(byFailed), byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode, Certificate)...)},
 		func(r *judged) bool { return decidedBy(credentialsRow)(r) && r.ofOtherCA() && r.unseen() }},
 	{"an end by kubeadm's word or by deletions", "what ends the run is decided", map[axis][][]int{byCreds: loadedAs, byJoin: each(byJoin), bySight: each(bySight), byDeletions: each(byDeletions)},
 		func(r *judged) bool { return decidedBy(ownNodeRow)(r) && !r.unheard() && r.over() }},
@@ -252,9 +253,10 @@ var firstSpaces = []*space{
 
 // What only the kubelet's own credentials can see.
 const (
-	putBackSpace = "a Node that may be put back"
-	takeupSpace  = "a Node that was put back"
-	expiredSpace = "401 to a kubelet whose certificate has expired"
+	putBackSpace     = "a Node that may be put back"
+	takeupSpace      = "a Node that was put back"
+	expiredSpace     = "401 to a kubelet whose certificate has expired"
+	expiredGoneSpace = "401 to one whose Node is gone, too"
 )
 
 // nodeSpaces end with the Node, whoever sees it.
@@ -303,8 +305,12 @@ var nodeSpaces = []*space{
 		byReset: each(byReset), byJoin: each(byJoin), bySecond: each(bySecond), byTaken: each(byTaken), byCluster: each(byCluster), byNext: each(byNext), byStopped: each(byStopped),
 		byFresh: agesOf(Token, TokensNode)}, func(r *judged) bool { return condition(r) && !r.useless() }},
 	{expiredSpace, "it may bootstrap again", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: same(byDisk, "configured", "an unfinished join, configured"),
-		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond), byCluster: bearers, byKubelet: named, byMachine: alone, byFailed: each(byFailed),
-		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
+		byReset: each(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond, "silent", "forbidden", "ours", "dead", "another's, dead"), byCluster: bearers, byKubelet: named, byMachine: alone, byFailed: each(byFailed),
+		byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode, Certificate)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
+	{expiredGoneSpace, "it may bootstrap again, as a new Node", map[axis][][]int{byCreds: each(byCreds, "expired"), bySight: each(bySight, "401"), byDisk: same(byDisk, "configured", "an unfinished join, configured"),
+		byReset: same(byReset, "auto", "never", "always, done"), byJoin: led(byJoin, "none"), bySecond: each(bySecond, "absent"), byCluster: bearers, byKubelet: named, byMachine: alone, byFailed: each(byFailed),
+		byName: apart([][]int{valuesOf(byName, nil)}, valuesOf(byName, []string{"another, asked for"})...), byDoubt: spent, byTaken: same(byTaken),
+		byRequest: told, byPause: same(byPause), byFresh: coarse(append(here, Token, TokensNode, Certificate)...)}, func(r *judged) bool { return condition(r) && r.useless() }},
 }
 
 func (r *row) ofOtherCA() bool {

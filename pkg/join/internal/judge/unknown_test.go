@@ -21,6 +21,9 @@ var exceptions = []exception{
 	{"a silent endpoint does not make credentials another cluster's; before a reset the proven cluster's CA is compared with theirs", func(r *row, a Action, unknown axis) bool {
 		return unknown == byEndpoint && (a.Kind == RestartKubelet || SharesKey(r.f.Cluster.Value.CA, r.f.Credentials.Value.CA))
 	}},
+	{"a kubelet keeps the name that it has, where nobody has asked for another", func(r *row, a Action, unknown axis) bool {
+		return a.Kind == Bootstrap && unknown == byName && !r.p.Named && r.f.Credentials.Value.State == Loaded
+	}},
 	{"the server of credentials of another CA does not answer them, and the proven cluster's token", func(r *row, a Action, unknown axis) bool {
 		return a.Kind == Bootstrap && unknown == bySight && r.f.Credentials.Value.OtherCA != "" && r.f.Second.Value.Answer == Present
 	}},

@@ -170,7 +170,7 @@ func bearerless(v value) value {
 	})
 }
 
-const firstProven, justStarted = 18, 17
+const firstProven, justStarted, noNode = 18, 17, 19
 
 func token(name string, c Cluster, fixed bool, lasts time.Duration) value {
 	c.Server, c.Bearer = "https://cluster", c.NoToken == nil
