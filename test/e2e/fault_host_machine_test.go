@@ -114,35 +114,10 @@ func TestSeveralRuntimesNeedAName(t *testing.T) {
 	s.member(s.join(s.args("--cri-socket", testbed.CRISocket)...).is(0, "Joined").counts(1, anyNumber, 0, 0))
 }
 
-// Without credentials that load, leftovers are only that, and no Node of ours lives.
-func TestKubeletConfThatDoesNotLoadIsResetOnce(t *testing.T) {
+// There is no Node of this machine, and nothing here that a kubelet could run with, so that none can bootstrap. By its own clock
+// it cannot know that a certificate has expired: the API server must refuse it, for long enough, while it takes the token.
+func TestExpiredKubeletCertificateWithoutAConfigurationIsResetOnTheServersWord(t *testing.T) {
 	s := tellLive(t, ready())
-	s.fault(31)
-	s.join(s.args()...).is(0, "Joined")
-	raw, err := s.node.ReadFile("/etc/kubernetes/kubelet.conf")
-	s.must(err)
-	whole := string(raw)
-	for _, c := range []struct{ name, conf string }{
-		{"torn", whole[:len(whole)/2]},
-		{"empty", ""},
-		{"its certificate is missing", whole},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := s.in(t)
-			s.node = s.newNode("w-"+strings.ReplaceAll(c.name, " ", "-"), ready())
-			defer s.node.PowerOff()
-			s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", c.conf, 0o600))
-			e := s.join(s.args()...).is(0, "Joined").counts(1, 1, 0, 0).says("without credentials that load", "/etc/kubernetes/kubelet.conf")
-			s.member(e)
-		})
-	}
-}
-
-// There is no Node of this machine that would be worth keeping. By its own clock it cannot know that a certificate has
-// expired: the API server must refuse it, for long enough, while it takes the token.
-func TestExpiredKubeletCertificateIsResetOnTheServersWord(t *testing.T) {
-	s := tellLive(t, ready())
-	s.fault(31)
 	s.must(s.expiredKubeletConf())
 	p := s.start(s.node, s.args()...)
 	s.must(p.Stderr.WaitFor(s.ctx, "401"))

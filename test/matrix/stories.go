@@ -14,7 +14,7 @@ var stories = []story{
 		"TestReadyNodeThatIsDeletedIsBackAsItWasAndItsPodsAndDriversDoNotNotice",
 		"TestNodeThatAmazonsControllerDeletesTwiceInARowIsAsItWasBothTimes",
 	}},
-	{"leftovers", []string{"TestLeftoversOfADeadAttemptAreTidiedAway", "TestKubeletConfThatDoesNotLoadIsResetOnce"}},
+	{"leftovers", []string{"TestLeftoversOfADeadAttemptAreTidiedAway", "TestMemberWithoutANodeWhoseKubeletConfDoesNotLoadBootstrapsAgainAndItsStaticPodsLive"}},
 	{"expired certificate", []string{"TestKubeletWithoutUsableCredentialsBootstrapsAgainInPlaceAndItsPodsLive"}},
 	{"refused token", []string{"TestUnknownTokenIsRejected"}},
 	{"late runtime", []string{"TestContainerRuntimeThatIsFifteenSecondsLateIsWaitedFor"}},
