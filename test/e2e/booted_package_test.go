@@ -172,7 +172,7 @@ func TestTheDebsUnitJoinsAtBootAndAPurgeLeavesTheMember(t *testing.T) {
 	s.must(s.node.WriteFile("/etc/nodejoin/token", s.token+"\n", 0o600))
 	do("systemctl", "stop", "kubelet")
 	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "apiVersion: v1\n", 0o600)) // torn: no kubelet could use it
-	do("rm", "-r", "/var/lib/kubelet/pki")
+	do("rm", "-r", "/var/lib/kubelet/pki", "/var/lib/kubelet/config.yaml")              // nor can any bootstrap again
 	do("mkdir", "-p", leftVolume)
 	do("mount", "-t", "tmpfs", "tmpfs", leftVolume)
 	s.must(s.cp.DeleteNode(s.ctx, e.report.Node.Name))

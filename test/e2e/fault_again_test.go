@@ -171,7 +171,7 @@ func TestBootstrapAgainWaitsForAPersonsApprovalAndTakesANoForAnAnswer(t *testing
 		}
 		e := p.end()
 		members[denied].lives()
-		e.is(7, "JoinFailed").bootstrapped(1).counts(0, 0, 0, 0).says("certificate request csr-", "was denied: decided by the testbed", "run nodejoin again")
+		e.is(7, "JoinFailed").bootstrapped(1).counts(0, 0, 1, 0).says("certificate request csr-", "was denied: decided by the testbed", "run nodejoin again")
 		if requests != 1 {
 			t.Errorf("the kubelet has made %d requests, each denied", requests)
 		}

@@ -25,10 +25,9 @@ func TestPodThatOutlivesAResetWithoutARuntimeIsTheKubeletsToEnd(t *testing.T) {
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	now := int64(0)
 	s.must(s.cp.Client().CoreV1().Pods("default").Delete(s.ctx, "precious-w1", meta.DeleteOptions{GracePeriodSeconds: &now}))
-	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600)) // torn: a reset is due
 	s.must(s.node.StopUnit("containerd"))
 
-	p := s.start(s.node, s.args()...)
+	p := s.start(s.node, s.args("--reset=always")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "CRI"))
 	if after := s.pids("pause"); len(after) != 2 {
 		t.Errorf("%d processes of the pod are left: something has ended it without the runtime", len(after))
@@ -52,8 +51,7 @@ func TestResetWithARuntimeEndsThePod(t *testing.T) {
 	s.runPod("w1")
 	s.must(s.node.StopUnit("kubelet"))
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
-	s.must(s.node.WriteFile("/etc/kubernetes/kubelet.conf", "", 0o600))
-	p := s.start(s.node, s.args()...)
+	p := s.start(s.node, s.args("--reset=always")...)
 	s.must(p.Stderr.WaitFor(s.ctx, "running kubeadm join"))
 	if left := s.pids("pause"); len(left) != 0 {
 		t.Errorf("the reset has left %v", left)
