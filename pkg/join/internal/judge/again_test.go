@@ -98,6 +98,7 @@ func TestAKubeletWhoseNodeIsGoneBootstrapsAgain(t *testing.T) {
 		{name: "a request is pending, by the certificate's end", at: expired(map[axis]string{byRequest: "pending"}), kind: Wait, reason: JoinFailed, words: "is pending"},
 		{name: "the kubelet goes by another name by now", at: expired(map[axis]string{byKubelet: "runs under another name", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
 		{name: "it is to have another name, by the certificate's end", at: expired(map[axis]string{byName: "another, asked for", byTaken: "91 s, silent for 16 s"}), kind: StopKubelet, ground: RefusesKubelet},
+		{name: "there is no token for it, by the certificate's end", at: expired(late), kind: StopKubelet, ground: RefusesKubelet, change: func(r *row) { r.f.Cluster.Value.Bearer = false }},
 		{name: "its server does not say that there is no Node", at: expired(map[axis]string{bySecond: "silent"}), kind: Wait, reason: JoinFailed, words: "401"},
 	})
 }
