@@ -22,7 +22,7 @@ SCHEDULES ?= 1000
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test faults mutants bench matrix snapshot demo lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants bench matrix snapshot demo picture lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,16 +47,16 @@ e2e: parts $(TOOLS)/goreleaser $(TOOLS)/syft ## Tell the stories on a real clust
 
 test: unit e2e ## All tests
 
-faults: ## Print how each fault ended in the last run of the stories, and refresh README's table
+faults: ## Print how each fault ended in the last run of the stories, into test/faults/README.md
 	cd test && go run ./faults
 
 mutants: ## For each rule, take its code away and tell which test notices
 	cd test && go run ./mutants
 
-bench: ## Measure nodejoin beside what it replaces, into test/bench/results and README: two hours and a half; ROW=live for one row (root)
+bench: ## Measure nodejoin beside what it replaces, into test/bench: two hours and a half; ROW=live for one row (root)
 	cd test && go run ./bench $(ROW)
 
-matrix: parts ## Tell a dozen stories of every minor of Kubernetes, into test/matrix/results and README: hours; K8S=1.34 for one (root)
+matrix: parts ## Tell a dozen stories of every minor of Kubernetes, into test/matrix: hours; K8S=1.34 for one (root)
 	cd test && go run ./matrix $(K8S)
 
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.
@@ -72,6 +72,9 @@ $(TOOLS)/syft:
 
 demo: ## Watch a Node being deleted, the shell loop not noticing, nodejoin bringing it back (root)
 	cd test && go run ./demo
+
+picture: ## Draw README's picture: nodejoin's live view as a Node is deleted and brought back (root)
+	cd test && go run ./demo -picture demo/picture.svg
 
 lint: ## Vet, lint, and hold the arrows between the packages
 	go run $(GOLANGCI_LINT) run ./...

@@ -7,7 +7,7 @@ import (
 )
 
 // No number of README is typed by hand: what it shows follows from the samples beside it, to the letter.
-func TestREADMEShowsWhatTheSamplesSay(t *testing.T) {
+func TestTheREADMEHereShowsWhatTheSamplesSay(t *testing.T) {
 	b := &bench{folder: "results"}
 	if err := b.load(); err != nil {
 		t.Fatal(err)
@@ -20,7 +20,7 @@ func TestREADMEShowsWhatTheSamplesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile("../../README.md")
+	raw, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

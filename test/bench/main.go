@@ -26,7 +26,7 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 20, "runs of each contender in the rows that time a join; the others take a part of it")
 	flag.IntVar(&b.crowdest, "crowd", crowds[len(crowds)-1], "nodes in the largest storm")
 	flag.StringVar(&b.before, "before", "", "commit to build nodejoin of and measure it beside, in turn")
-	flag.StringVar(&b.folder, "results", inProject, "folder of the results; README is refreshed only with the project's own")
+	flag.StringVar(&b.folder, "results", inProject, "folder of the results; the README here is refreshed only with the project's own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -209,21 +209,21 @@ func (b *bench) write() error {
 	return b.refreshReadme(drawn)
 }
 
-// README's part stands between these lines.
+// What the README here shows stands between these lines.
 const (
 	begin = "<!-- What was measured, written by `make bench`. -->\n"
 	end   = "<!-- The end of what was measured. -->\n"
 )
 
 func (b *bench) refreshReadme(drawn []drawing) error {
-	return readme.Refresh("../README.md", begin, end, b.shown(drawn))
+	return readme.Refresh("bench/README.md", begin, end, b.shown(drawn))
 }
 
-// shown is what README shows: plots and table.
+// shown is what the README here shows: plots and table.
 func (b *bench) shown(drawn []drawing) string {
 	var text strings.Builder
 	for _, d := range drawn {
-		fmt.Fprintf(&text, "![%s](test/%s)\n", d.title, filepath.ToSlash(filepath.Join(inProject, d.file)))
+		fmt.Fprintf(&text, "![%s](results/%s)\n", d.title, d.file)
 	}
 	fmt.Fprintf(&text, "\n%s", b.table())
 	if paper := b.paper(); paper != "" {

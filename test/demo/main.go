@@ -1,10 +1,12 @@
 // Command demo shows, on a real Kubernetes control plane with the real Amazon cloud controller, why nodejoin exists: a
-// Node is deleted seconds after it joined, the well-known shell loop does not notice, and nodejoin brings it back.
+// Node is deleted seconds after it joined, the well-known shell loop does not notice, and nodejoin brings it back. With -picture
+// it shows nodejoin alone, and keeps what a person at a terminal sees of it.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,9 +22,11 @@ import (
 )
 
 func main() {
+	picture := flag.String("picture", "", "SVG of nodejoin's live view, to be written")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, *picture); err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
@@ -30,9 +34,10 @@ func main() {
 
 // demo is the stage: a clock in front of every line that anybody says.
 type demo struct {
-	ctx   context.Context
-	cp    *testbed.ControlPlane
-	cloud *testbed.Cloud
+	ctx     context.Context
+	cp      *testbed.ControlPlane
+	cloud   *testbed.Cloud
+	picture string // where it is to go, if anywhere
 
 	mu    sync.Mutex
 	began time.Time
@@ -43,7 +48,7 @@ const (
 	nodeB = "ip-10-77-0-102.ec2.internal"
 )
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context, picture string) (err error) {
 	dir, err := os.MkdirTemp("", "nodejoin-demo-")
 	if err != nil {
 		return err
@@ -59,7 +64,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, tb.Close()) }()
 
-	d := &demo{ctx: ctx, began: time.Now()}
+	d := &demo{ctx: ctx, picture: picture, began: time.Now()}
 	d.title("A control plane: etcd, kube-apiserver, kube-controller-manager")
 	if d.cp, err = tb.ControlPlane(ctx, testbed.ControlPlaneOptions{}); err != nil {
 		return err
@@ -75,15 +80,21 @@ func run(ctx context.Context) (err error) {
 
 	// No network plugin: the Node is not Ready yet, which is when the cloud controller looks.
 	external := testbed.NodeOptions{KubeletArgs: []string{"--cloud-provider=external"}}
-	a, err := tb.Node(ctx, nodeA, external)
-	if err != nil {
-		return err
-	}
 	b, err := tb.Node(ctx, nodeB, external)
 	if err != nil {
 		return err
 	}
 	if err := b.Install(binary, "nodejoin"); err != nil {
+		return err
+	}
+	if picture != "" {
+		if err := d.cloud.Start(ctx); err != nil {
+			return err
+		}
+		return d.nodejoin(b, token)
+	}
+	a, err := tb.Node(ctx, nodeA, external)
+	if err != nil {
 		return err
 	}
 	if err := d.shellLoop(a, token); err != nil {
@@ -156,7 +167,11 @@ func (d *demo) nodejoin(b *testbed.Node, token string) error {
 	args := append(append([]string{"nodejoin"}, d.cp.JoinArgs(token)...), testbed.PreflightArgs()...)
 	args = append(args, "--hold", "30s")
 	d.print("  ", strings.ReplaceAll(strings.Join(args, " "), token, "$TOKEN"))
-	code, err := d.watch(b, "B  ", args...)
+	show := func() (int, error) { return d.watch(b, "B  ", args...) }
+	if d.picture != "" {
+		show = func() (int, error) { return d.pictured(b, token) }
+	}
+	code, err := show()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,14 +17,14 @@ import (
 // sentinel is the file by which the Cluster API learns that a machine is in.
 const sentinel = "/run/cluster-api/bootstrap-success.complete"
 
-// onBootedEC2 is a story on an instance that is switched off and will run README's user data of a kind. Its VPC has a domain
+// onBootedEC2 is a story on an instance that is switched off and will run nodejoin-ec2(7)'s user data of a kind. Its VPC has a domain
 // of its own: EC2's API, and with it the cloud controller, knows the instance by another name than the instance itself does.
 type onBootedEC2 struct {
 	*bootedStory
 	name, id string
 }
 
-func tellUserData(t *testing.T, kind string) *onBootedEC2 {
+func tellUserData(t *testing.T, first string) *onBootedEC2 {
 	t.Helper()
 	s := &onBootedEC2{bootedStory: tellBooted(t, testbed.BootedOptions{CNI: true}), id: "i-0a1b2c3d4e5f60718"}
 	s.startCluster()
@@ -36,41 +39,56 @@ func tellUserData(t *testing.T, kind string) *onBootedEC2 {
 		s.must(s.node.WriteFile("/etc/systemd/system.conf.d/testbed.conf",
 			"[Manager]\nDefaultEnvironment=NODEJOIN_IGNORE_PREFLIGHT_ERRORS="+strings.TrimPrefix(args[0], "--ignore-preflight-errors=")+"\n", 0o644))
 	}
-	s.must(s.node.SetUserData(s.userData(kind)))
+	s.must(s.node.SetUserData(s.userData(first)))
 	return s
 }
 
-// userData is README's text, with the values that README says to change, and github.com, which is the testbed's hub.
-func (s *onBootedEC2) userData(kind string) string {
+// ec2Page are the texts of nodejoin-ec2(7) that are to be copied: user data, then commands.
+func (s *story) ec2Page() (copied []string) {
 	s.Helper()
-	host, version := s.release()
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../internal/dist/generate/nodejoin-ec2.7.md")
 	s.must(err)
-	_, text, _ := strings.Cut(string(readme), "\n## In EC2 user data\n")
-	_, text, _ = strings.Cut(text, "\n```"+kind+"\n")
-	text, _, _ = strings.Cut(text, "```\n")
-	if text == "" {
-		s.Fatalf("README has no user data of the kind %s", kind)
+	blocks := strings.Split(string(page), "\n```\n")
+	for i := 1; i < len(blocks); i += 2 {
+		copied = append(copied, blocks[i]+"\n")
 	}
-	return strings.NewReplacer("https://github.com", host, "0.1.0", version, "api.example.internal:6443", s.cp.Endpoint(),
-		"sha256:"+strings.Repeat("0", 64), s.cp.CAHash(), "abcdef.0123456789abcdef", s.token).Replace(text)
+	return copied
 }
 
-// release publishes nodejoin's package as GitHub would, and tells where and under which version.
-func (s *onBootedEC2) release() (host, version string) {
+// userData is the page's text that begins so, with the values that it says to change, and github.com, which is the testbed's hub.
+func (s *onBootedEC2) userData(first string) string {
+	s.Helper()
+	host, version, sum := s.release()
+	for _, text := range s.ec2Page() {
+		if strings.HasPrefix(text, first+"\n") {
+			return strings.NewReplacer("https://github.com", host, "0.1.0", version, "api.example.internal:6443", s.cp.Endpoint(),
+				"sha256:"+strings.Repeat("0", 64), s.cp.CAHash(), strings.Repeat("0", 64), sum, "abcdef.0123456789abcdef", s.token).Replace(text)
+		}
+	}
+	s.Fatalf("nodejoin-ec2(7) has no user data that begins with %s", first)
+	return ""
+}
+
+// release publishes nodejoin's package as GitHub would, and tells where, under which version, and the checksum of its checksums.
+func (s *onBootedEC2) release() (host, version, sum string) {
 	s.Helper()
 	deb, err := packages.Deb(s.ctx, filepath.Join(s.TempDir(), "work"))
 	s.must(err)
 	name := filepath.Base(deb)
 	version = strings.TrimSuffix(strings.TrimPrefix(name, "nodejoin_"), "_amd64.deb")
+	packed, err := os.ReadFile(deb)
+	s.must(err)
+	sums := fmt.Sprintf("%064x  nodejoin_%s_arm64.deb\n%x  %s\n", 1, version, sha256.Sum256(packed), name)
 	listener, err := s.tb.Listen("")
 	s.must(err)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /nodejoin/nodejoin/releases/download/v"+version+"/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, deb) })
+	folder := "GET /nodejoin/nodejoin/releases/download/v" + version + "/"
+	mux.HandleFunc(folder+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, deb) })
+	mux.HandleFunc(folder+"checksums.txt", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, sums) })
 	server := &http.Server{Handler: mux}
 	go server.Serve(listener)
 	s.Cleanup(func() { server.Close() })
-	return "http://" + listener.Addr().String(), version
+	return "http://" + listener.Addr().String(), version, fmt.Sprintf("%x", sha256.Sum256([]byte(sums)))
 }
 
 // firstBoot boots and checks that cloud-init is content, that the package is installed and that the instance has become a
@@ -121,8 +139,8 @@ func (s *onBootedEC2) isUntouched(first, again ended) {
 	}
 }
 
-func TestREADMEsScriptJoinsAnInstanceAndARebootIsANoOp(t *testing.T) {
-	s := tellUserData(t, "sh")
+func TestTheManualsScriptJoinsAnInstanceAndARebootIsANoOp(t *testing.T) {
+	s := tellUserData(t, "#!/bin/sh")
 	// SSM, at the edge of this world, knows one parameter.
 	s.must(s.node.WriteFile("/usr/local/bin/aws", `#!/bin/sh
 if [ "$AWS_REGION $*" != 'us-east-1 ssm get-parameter --name /kubernetes/join-token --with-decryption --query Parameter.Value --output text' ]; then
@@ -150,12 +168,11 @@ echo `+s.token+"\n", 0o700))
 	for _, program := range []string{"aws", "cfn-signal"} {
 		s.must(s.node.WriteFile("/usr/local/bin/"+program, "#!/bin/sh\necho "+program+` "$@" >>`+calls+"\n", 0o755))
 	}
-	page, err := os.ReadFile("../../internal/dist/generate/nodejoin-ec2.7.md")
-	s.must(err)
-	blocks := strings.Split(string(page), "\n```\n") // every second one is a command
-	for i := 1; i < len(blocks); i += 2 {
-		s.run(append([]string{"env", "STACK=nodes", "AWS_REGION=us-east-1"}, s.argsWithout("--on-success", blocks[i])...)...).
-			is(0, "AlreadyJoined").counts(0, 0, 0, 0)
+	for _, text := range s.ec2Page() {
+		if !strings.HasPrefix(text, "#") { // no user data, but a command
+			s.run(append([]string{"env", "STACK=nodes", "AWS_REGION=us-east-1"}, s.argsWithout("--on-success", text)...)...).
+				is(0, "AlreadyJoined").counts(0, 0, 0, 0)
+		}
 	}
 	const want = "aws autoscaling complete-lifecycle-action --auto-scaling-group-name workers --lifecycle-hook-name join" +
 		" --lifecycle-action-result CONTINUE --instance-id b1\n" +
@@ -165,8 +182,8 @@ echo `+s.token+"\n", 0o700))
 	}
 }
 
-func TestREADMEsCloudConfigJoinsAnInstanceAndARebootIsANoOp(t *testing.T) {
-	s := tellUserData(t, "yaml")
+func TestTheManualsCloudConfigJoinsAnInstanceAndARebootIsANoOp(t *testing.T) {
+	s := tellUserData(t, "#cloud-config")
 	first := s.firstBoot()
 
 	t.Log("after a reboot the unit finds a member and touches nothing")

@@ -30,10 +30,10 @@ func TestAPersonOverSSHTypesTheLineReadsTheViewAndGetsThePromptBack(t *testing.T
 		t.Helper()
 		c.types("echo status=$?\r")
 		c.shows("root@b1:~# echo status=$?", fmt.Sprintf("status=%d\n", code))
-		t.Logf("the screen:\n%s", c.text())
+		t.Logf("the screen:\n%s", c.Text())
 		c.hides("…")
 		c.types("clear\r")
-		for strings.Contains(c.text(), "status=") { // the story's own limit ends this
+		for strings.Contains(c.Text(), "status=") { // the story's own limit ends this
 			s.sleep(20 * time.Millisecond)
 		}
 	}

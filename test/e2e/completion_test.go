@@ -5,20 +5,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
-	"github.com/hinshun/vt10x"
+	"github.com/nodejoin/nodejoin/test/testbed"
 )
 
 // shell is an interactive one at a terminal.
 type shell struct {
 	*testing.T
-	tty    *os.File
-	mu     sync.Mutex
-	screen vt10x.Terminal
+	*testbed.Terminal
 }
 
 func startShell(t *testing.T, dir, program string, args ...string) *shell {
@@ -26,43 +23,27 @@ func startShell(t *testing.T, dir, program string, args ...string) *shell {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "TERM=xterm", "LC_ALL=C.UTF-8", "PS1=> "}
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	terminal, farEnd, err := testbed.OpenTerminal(160, 40)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shell{T: t, tty: tty, screen: vt10x.New(vt10x.WithSize(160, 40))}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := tty.Read(buffer)
-			s.mu.Lock()
-			s.screen.Write(buffer[:n])
-			s.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
+	t.Cleanup(terminal.Close)
+	defer farEnd.Close()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = farEnd, farEnd, farEnd
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
-		tty.Close()
-		<-read
 	})
-	return s
-}
-
-func (s *shell) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.screen.String()
+	return &shell{t, terminal}
 }
 
 func (s *shell) types(keys string) {
 	s.Helper()
-	if _, err := s.tty.WriteString(keys); err != nil {
+	if err := s.Type(keys); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -70,7 +51,7 @@ func (s *shell) types(keys string) {
 func (s *shell) shows(words ...string) {
 	s.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		text, lacking := s.text(), ""
+		text, lacking := s.Text(), ""
 		for _, w := range words {
 			if !strings.Contains(text, w) {
 				lacking = w
@@ -122,7 +103,7 @@ func TestShellsCompleteWordsAndFiles(t *testing.T) {
 			sh.types("\x15clear\r")
 			sh.types("nodejoin join --hold unmis\t\t")
 			time.Sleep(2 * time.Second)
-			if text := sh.text(); strings.Contains(text, "unmistakable") || !strings.Contains(text, "--hold unmis") {
+			if text := sh.Text(); strings.Contains(text, "unmistakable") || !strings.Contains(text, "--hold unmis") {
 				t.Errorf("a file is offered for --hold:\n%s", text)
 			}
 		})

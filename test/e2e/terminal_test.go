@@ -2,15 +2,10 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/creack/pty"
-	"github.com/hinshun/vt10x"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
@@ -18,12 +13,8 @@ import (
 // console is a terminal at which a person runs nodejoin on the node.
 type console struct {
 	*running
-	tty    *os.File
+	*testbed.Terminal
 	before int // the process that the status file told of
-
-	mu     sync.Mutex
-	screen vt10x.Terminal
-	raw    strings.Builder
 }
 
 // at runs a command line at a terminal of its own: what is typed there reaches it, and so does a hangup.
@@ -38,36 +29,11 @@ func (s *story) at(width, height int, args ...string) *console {
 // terminal runs a command line at a terminal of its own, wherever start starts it.
 func (s *story) terminal(width, height int, start func(testbed.Command) *running, args ...string) *console {
 	s.Helper()
-	tty, slave, err := pty.Open()
+	t, farEnd, err := testbed.OpenTerminal(width, height)
 	s.must(err)
-	defer slave.Close()
-	s.must(pty.Setsize(tty, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}))
-	p := start(testbed.Command{
-		Args:       slices.Concat([]string{"sh", "-c", `exec 0<&1; exec setsid --ctty --wait "$@"`, "sh"}, args),
-		Env:        []string{"TERM=xterm-256color"},
-		StdoutFile: slave, StderrFile: slave,
-	})
-	c := &console{running: p, tty: tty, screen: vt10x.New(vt10x.WithSize(width, height))}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := tty.Read(buffer)
-			c.mu.Lock()
-			c.raw.Write(buffer[:n])
-			c.screen.Write(buffer[:n])
-			c.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	s.Cleanup(func() {
-		tty.Close()
-		<-read
-	})
-	return c
+	s.Cleanup(t.Close)
+	defer farEnd.Close()
+	return &console{running: start(testbed.OnTerminal(farEnd, args...)), Terminal: t}
 }
 
 // reported is the process that the status file tells of.
@@ -79,24 +45,13 @@ func (s *story) reported() int {
 	return rep.PID
 }
 
-// text is what can be read on the screen now.
-func (c *console) text() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var lines []string
-	for line := range strings.Lines(c.screen.String()) {
-		lines = append(lines, strings.TrimRight(line, " \n"))
-	}
-	return strings.Trim(strings.Join(lines, "\n"), "\n")
-}
-
 // shows waits until all these words can be read at once.
 func (c *console) shows(words ...string) {
 	c.s.Helper()
-	lacks := func(w string) bool { return !strings.Contains(c.text(), w) }
+	lacks := func(w string) bool { return !strings.Contains(c.Text(), w) }
 	for end := time.Now().Add(90 * time.Second); slices.ContainsFunc(words, lacks); c.s.sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.s.Fatalf("the screen never shows %q:\n%s", words, c.text())
+			c.s.Fatalf("the screen never shows %q:\n%s", words, c.Text())
 		}
 	}
 }
@@ -105,7 +60,7 @@ func (c *console) shows(words ...string) {
 func (c *console) hides(words ...string) {
 	c.s.Helper()
 	for _, w := range words {
-		if text := c.text(); strings.Contains(text, w) {
+		if text := c.Text(); strings.Contains(text, w) {
 			c.s.Errorf("the screen shows %q:\n%s", w, text)
 		}
 	}
@@ -113,8 +68,7 @@ func (c *console) hides(words ...string) {
 
 func (c *console) types(keys string) {
 	c.s.Helper()
-	_, err := c.tty.WriteString(keys)
-	c.s.must(err)
+	c.s.must(c.Type(keys))
 }
 
 const ctrlC = "\x03"
@@ -128,13 +82,11 @@ func (c *console) end() ended {
 	}
 	e := c.running.end()
 	time.Sleep(200 * time.Millisecond) // for the last words to be read
-	c.s.Logf("the screen at the end:\n%s", c.text())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.screen.CursorVisible() || c.screen.Cursor().X != 0 {
-		c.s.Errorf("the cursor is left at %+v, visible %t", c.screen.Cursor(), c.screen.CursorVisible())
+	c.s.Logf("the screen at the end:\n%s", c.Text())
+	if !c.AtRest() {
+		c.s.Error("the cursor is hidden, or left within a line")
 	}
-	if _, secret, _ := strings.Cut(c.s.token, "."); strings.Contains(c.raw.String(), secret) {
+	if _, secret, _ := strings.Cut(c.s.token, "."); strings.Contains(c.Written(), secret) {
 		c.s.Error("the token was on the screen")
 	}
 	return e
@@ -147,8 +99,8 @@ func TestAPersonAtATerminalSeesWhatIsWaitedForAndHowItEnds(t *testing.T) {
 	t.Log("Ctrl-C while the API server is waited for")
 	c := s.at(140, 30, s.args()...)
 	c.shows("…  discover  waiting: the API server does not answer", "more at most", "is it up, and is")
-	if n := strings.Count(c.text(), "\n"); n > 2 {
-		t.Errorf("the view is not small:\n%s", c.text())
+	if n := strings.Count(c.Text(), "\n"); n > 2 {
+		t.Errorf("the view is not small:\n%s", c.Text())
 	}
 	c.types(ctrlC)
 	c.end().is(130, "Interrupted")
@@ -158,10 +110,7 @@ func TestAPersonAtATerminalSeesWhatIsWaitedForAndHowItEnds(t *testing.T) {
 	t.Log("a narrow terminal, which is made wider; and the cluster comes")
 	c = s.at(50, 12, s.args("--hold", "8s")...)
 	c.shows("…  discover  waiting: the API server doe", "more at")
-	s.must(pty.Setsize(c.tty, &pty.Winsize{Cols: 120, Rows: 30}))
-	c.mu.Lock()
-	c.screen.Resize(120, 30)
-	c.mu.Unlock()
+	s.must(c.Resize(120, 30))
 	s.must(s.cp.Start(s.ctx))
 	_, err := s.cp.Token(s.ctx, testbed.TokenOptions{Value: s.token})
 	s.must(err)
@@ -225,7 +174,7 @@ func TestATerminalThatIsLostStopsNothingAndCheckTellsHowItWent(t *testing.T) {
 	t.Log("the connection drops during the hold")
 	c = s.at(140, 30, s.args("--hold", "25s")...)
 	c.shows("…  hold ", "more at most")
-	s.must(c.tty.Close())
+	c.Close()
 	s.sleep(2 * time.Second)
 	out, err := s.node.Run(s.ctx, "nodejoin", "check")
 	if err != nil || !strings.Contains(out, "last run:    at work since ") || !strings.Contains(out, "in phase hold: waiting: ") {

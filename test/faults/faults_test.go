@@ -21,10 +21,10 @@ func TestEveryFaultHasAStory(t *testing.T) {
 	}
 }
 
-// A cell's text: whoever adds a story, or renames one, must refresh README.
+// A cell's text: whoever adds a story, or renames one, must refresh the table.
 var cell = regexp.MustCompile("^\\| (?:([0-9]+)\\. [^|]*)? ?\\|.*\\| `([A-Za-z0-9_]+)`( \\(s\\))? \\|$")
 
-func TestREADMEListsTheStoriesThatExist(t *testing.T) {
+func TestTheTableListsTheStoriesThatExist(t *testing.T) {
 	stories, err := declared("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestREADMEListsTheStoriesThatExist(t *testing.T) {
 			want = append(want, strconv.Itoa(i+1)+" "+s.cell())
 		}
 	}
-	raw, err := os.ReadFile("../../README.md")
+	raw, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,12 +53,12 @@ func TestREADMEListsTheStoriesThatExist(t *testing.T) {
 	}
 	for _, s := range want {
 		if !slices.Contains(listed, s) {
-			t.Errorf("README lacks fault %s", s)
+			t.Errorf("the table lacks fault %s", s)
 		}
 	}
 	for _, s := range listed {
 		if !slices.Contains(want, s) {
-			t.Errorf("README has fault %s, which no story tells any more", s)
+			t.Errorf("the table has fault %s, which no story tells any more", s)
 		}
 	}
 	if t.Failed() {

@@ -1,6 +1,7 @@
 // Command faults prints for each fault that the field reports which stories tell it, how nodejoin ends there and what it has
 // done. The stories with real components are those of the last `make e2e`; the scripted ones, under virtual time, take
-// seconds and are told on the spot. When every fault is told and no story has failed, the table goes into README as well.
+// seconds and are told on the spot. When every fault is told and no story has failed, the table goes into
+// the README beside this program as well.
 //
 // What the table says is what the stories state and check, so it is the same from run to run.
 package main
@@ -24,6 +25,7 @@ import (
 const (
 	project = ".."
 	results = "../bin/e2e.json" // what `make e2e` has written
+	paper   = "faults/README.md"
 )
 
 func main() {
@@ -57,9 +59,9 @@ func run(ctx context.Context, out io.Writer) error {
 	text, bad := table(stories, last)
 	fmt.Fprint(out, text)
 	if bad > 0 {
-		return fmt.Errorf("%d rows above are without a story that was told and held; README stays as it is\n  to mend it: make e2e, then make faults", bad)
+		return fmt.Errorf("%d rows above are without a story that was told and held; %s stays as it is\n  to mend it: make e2e, then make faults", bad, paper)
 	}
-	return readme.Refresh(project+"/README.md", begin, end, "<details><summary>Every fault, and how it ends</summary>\n\n"+text+"\n</details>\n")
+	return readme.Refresh(paper, begin, end, text+"\n")
 }
 
 // scripted tells the stories under virtual time. That one of them fails is no error: it stands in the output.
@@ -79,7 +81,7 @@ func scripted(ctx context.Context, stories []story) ([]byte, error) {
 	return out, nil
 }
 
-// README's table stands between these lines.
+// The table stands between these lines.
 const (
 	begin = "<!-- The table of faults, written by `make faults`. -->\n"
 	end   = "<!-- The end of the table of faults. -->\n"

@@ -2,7 +2,7 @@
 // real components, and records what each minor's kubeadm says when things go wrong. Arguments are the cells to tell: a
 // minor's, as in 1.34, or one of them, as in 1.34/1.37 (the minor of the nodes, and of the control plane); all without any.
 //
-// What it finds out goes into the tree: the results and a table of them into matrix/results and README, kubeadm's words into
+// What it finds out goes into the tree: the results and a table of them into matrix/results and the README here, kubeadm's words into
 // the test data of the package that reads them.
 package main
 

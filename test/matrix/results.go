@@ -36,11 +36,10 @@ func (r Result) failures() int {
 // Paths from the test module, where `make matrix` runs this.
 const (
 	results = "matrix/results/results.json"
-	table   = "matrix/results/table.md"
-	paper   = "../README.md"
+	paper   = "matrix/README.md"
 )
 
-// README's table stands between these lines.
+// The table stands between these lines.
 const (
 	begin = "<!-- The table of minors, written by `make matrix`. -->\n"
 	end   = "<!-- The end of the table of minors. -->\n"
@@ -66,7 +65,6 @@ func keep(r Result) error {
 	text := markdown(all)
 	return errors.Join(
 		os.WriteFile(results, append(raw, '\n'), 0o644),
-		os.WriteFile(table, []byte(text), 0o644),
 		readme.Refresh(paper, begin, end, text))
 }
 

@@ -155,20 +155,58 @@ func TestAPackageIsNamedAsItsProgram(t *testing.T) {
 	}
 }
 
-func TestREADMEsURLsAreThoseOfARelease(t *testing.T) {
-	readme := read(t, "README.md")
-	deb := one(t, "*_amd64.deb")
-	want := "v" + strings.TrimSpace(said(t, "dpkg-deb", "--field", deb, "Version")) + "/" + filepath.Base(deb)
-	m := regexp.MustCompile(`(?m)^VERSION=([0-9.]+)$`).FindStringSubmatch(readme)
-	urls := regexp.MustCompile(`https://github\.com/nodejoin/nodejoin/releases/([^\s"]+)`).FindAllStringSubmatch(readme, -1)
-	if m == nil || len(urls) != 2 {
-		t.Fatalf("README has the version %q and the URLs %q", m, urls)
+// installers are the texts that say how to install a package.
+var installers = []string{"README.md", "internal/dist/generate/nodejoin-ec2.7.md"}
+
+// A line of these texts that names a package is run, with what the other architecture's machine would say.
+func TestPackagesToInstallAreThoseOfARelease(t *testing.T) {
+	deb, rpm := one(t, "*_amd64.deb"), one(t, "*.x86_64.rpm")
+	versions := map[string]string{
+		"DEB": strings.TrimSpace(said(t, "dpkg-deb", "--field", deb, "Version")),
+		"RPM": said(t, "rpm", "--query", "--package", "--queryformat", "%{VERSION}", rpm),
 	}
-	version := strings.TrimPrefix(strings.SplitN(want, "/", 2)[0], "v")
-	for _, url := range urls {
-		if got := strings.NewReplacer("$VERSION", version, "${VERSION}", version, m[1], version).Replace(url[1]); got != "download/"+want {
-			t.Errorf("README has %s: version %s would be %s, and the package is %s", url[0], version, got, want)
+	for _, file := range installers {
+		text := read(t, file)
+		lines := regexp.MustCompile(`(?m)^\s*DEB=.*$`).FindAllString(text, -1)
+		places := regexp.MustCompile(`RELEASE=(\S+)`).FindAllStringSubmatch(text, -1)
+		if len(lines) != 2 || len(places) != 2 {
+			t.Errorf("%s names packages in %q, at %q", file, lines, places)
 		}
+		for _, place := range places {
+			if got := strings.Replace(place[1], "$VERSION", "0.1.0", 1); got != "https://github.com/nodejoin/nodejoin/releases/download/v0.1.0" {
+				t.Errorf("%s: a release is not at %s", file, got)
+			}
+		}
+		for _, line := range lines {
+			for dpkgs, unames := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
+				for variable, version := range versions {
+					name := strings.TrimSpace(said(t, "sh", "-c", "dpkg() { echo "+dpkgs+"; }; uname() { echo "+unames+"; }; VERSION='"+version+"'\n"+line+"\necho $"+variable))
+					if _, err := os.Stat(filepath.Join(release, name)); name != "" && err != nil {
+						t.Errorf("%s: %s: on %s no release has %s", file, line, dpkgs, name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// README's user data is the manual's, shorter: each of its lines stands there too, in the same order.
+func TestREADMEsUserDataIsTheManuals(t *testing.T) {
+	_, short, _ := strings.Cut(read(t, "README.md"), "```sh\n#!/bin/sh\n")
+	short, _, _ = strings.Cut(short, "```")
+	_, full, _ := strings.Cut(read(t, "internal/dist/generate/nodejoin-ec2.7.md"), "\n#!/bin/sh\n")
+	full, _, _ = strings.Cut(full, "\n```")
+	if short == "" {
+		t.Fatal("README has no user data")
+	}
+	for line := range strings.Lines(short) {
+		line = strings.TrimSuffix(strings.TrimSpace(line), " \\")
+		_, rest, ok := strings.Cut(full, line)
+		if !ok {
+			t.Errorf("nodejoin-ec2(7) lacks, or has elsewhere: %s", line)
+			continue
+		}
+		full = rest
 	}
 }
 
@@ -198,6 +236,7 @@ var files = []string{
 	"-rw-r--r-- /usr/share/man/man1/nodejoin-version.1.gz",
 	"-rw-r--r-- /usr/share/man/man1/nodejoin.1.gz",
 	"-rw-r--r-- /usr/share/man/man7/nodejoin-ec2.7.gz",
+	"-rw-r--r-- /usr/share/man/man7/nodejoin.7.gz",
 	"-rw-r--r-- /usr/share/man/man8/nodejoin.service.8.gz",
 }
 

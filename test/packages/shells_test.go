@@ -12,7 +12,7 @@ import (
 
 func TestTheManPagesRender(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(tree, "usr/share/man/man*/*.gz"))
-	if err != nil || len(pages) != 6 {
+	if err != nil || len(pages) != 7 {
 		t.Fatalf("the pages are %q", pages)
 	}
 	for _, page := range pages {

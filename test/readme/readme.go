@@ -1,4 +1,4 @@
-// Package readme keeps those parts of README that a program writes.
+// Package readme keeps those parts of a README that a program writes.
 package readme
 
 import (

@@ -57,7 +57,7 @@ func run(args []string) error {
 			return fmt.Errorf("the manual of %s: %w", command.CommandPath(), err)
 		}
 	}
-	for _, name := range []string{"nodejoin-ec2.7", "nodejoin.service.8"} {
+	for _, name := range []string{"nodejoin.7", "nodejoin-ec2.7", "nodejoin.service.8"} {
 		page, err := pages.ReadFile(name + ".md")
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func manual(dir string, command *cobra.Command, date time.Time) error {
 	if _, table, ok := strings.Cut(command.UsageString(), "\nExit status:\n"); ok {
 		text += render("## EXIT STATUS\n```\n" + table + "```\n")
 	}
-	text += render(files) + ".SH SEE ALSO\n" + strings.TrimRight(also, "\n") + ", \\fBnodejoin-ec2(7)\\fP, \\fBnodejoin.service(8)\\fP\n"
+	text += render(files) + ".SH SEE ALSO\n" + strings.TrimRight(also, "\n") + ", \\fBnodejoin(7)\\fP, \\fBnodejoin-ec2(7)\\fP, \\fBnodejoin.service(8)\\fP\n"
 	text = strings.Replace(text, date.Format(`"Jan 2006"`), date.Format(`"2006-01-02"`), 1)
 	return write(dir, strings.ReplaceAll(command.CommandPath(), " ", "-")+".1", text)
 }
