@@ -16,7 +16,7 @@ func TestTheManualTellsEveryExitStatus(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(page), "\n# EXIT STATUS\n")
 	section, _, _ = strings.Cut(section, "\n# ")
-	told := regexp.MustCompile(`(?m)^(\*\*[0-9]+\*\*.*)\n: +\S`).FindAllString(section, -1)
+	told := regexp.MustCompile(`(?m)^- (\*\*[0-9]+\*\*.*?): \S`).FindAllString(section, -1)
 	reasons := 0
 	for _, command := range cli.Command().Commands() {
 		_, table, _ := strings.Cut(command.UsageString(), "\nExit status:\n")
