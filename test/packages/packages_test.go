@@ -167,7 +167,7 @@ func TestPackagesToInstallAreThoseOfARelease(t *testing.T) {
 	}
 	for _, file := range installers {
 		text := read(t, file)
-		lines := regexp.MustCompile(`(?m)^\s*DEB=.*$|RPM=[^`]+`).FindAllString(text, -1)
+		lines := regexp.MustCompile("(?m)^\\s*DEB=.*$|RPM=[^`]+").FindAllString(text, -1)
 		places := regexp.MustCompile(`RELEASE=(\S+)`).FindAllStringSubmatch(text, -1)
 		if len(lines) < 2 || len(places) != 2 {
 			t.Errorf("%s names packages in %q, at %q", file, lines, places)
