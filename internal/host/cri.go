@@ -79,8 +79,8 @@ func askCRI(ctx context.Context, path string) error {
 		return nil
 	}
 	status, message := cmp.Or(resp.Trailer.Get("Grpc-Status"), resp.Header.Get("Grpc-Status")), cmp.Or(resp.Trailer.Get("Grpc-Message"), resp.Header.Get("Grpc-Message"))
-	if status == unimplemented {
-		return fmt.Errorf("%s does not serve the container runtime interface: %s", path, message)
+	if status == unimplemented { // as gRPC's own clients say it
+		return fmt.Errorf("%s does not serve the container runtime interface: code = Unimplemented desc = %s", path, message)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func TestRuntimeServes(t *testing.T) {
 		"containerd":                {map[string]http.HandlerFunc{containerd: grpcStatus("0")}, "", ""},
 		"another":                   {map[string]http.HandlerFunc{crio: grpcStatus("0")}, "", ""},
 		"one of two":                {map[string]http.HandlerFunc{containerd: grpcStatus("12"), crio: grpcStatus("0")}, "", ""},
-		"without the interface":     {map[string]http.HandlerFunc{containerd: grpcStatus("12")}, "", "does not serve the container runtime interface: the words"},
+		"without the interface":     {map[string]http.HandlerFunc{containerd: grpcStatus("12")}, "", "does not serve the container runtime interface: code = Unimplemented desc = the words"},
 		"in trouble":                {map[string]http.HandlerFunc{containerd: grpcStatus("13")}, "", ""},
 		"not understood":            {map[string]http.HandlerFunc{containerd: http.NotFound}, "", ""},
 		"named":                     {map[string]http.HandlerFunc{"/run/x.sock": grpcStatus("0")}, "unix:///run/x.sock", ""},

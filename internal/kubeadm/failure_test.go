@@ -113,23 +113,6 @@ func TestTheCheckThatTimeCuresLeastDecides(t *testing.T) {
 	}
 }
 
-func TestHintsNameTheRemedy(t *testing.T) {
-	for output, want := range map[string]string{
-		"\t[ERROR FileContent--proc-sys-net-ipv4-ip_forward]: /proc/sys/net/ipv4/ip_forward contents are not set to 1":                                                                                                      "sysctl -w net.ipv4.ip_forward=1",
-		"\t[ERROR FileContent--proc-sys-net-bridge-bridge-nf-call-iptables]: /proc/sys/net/bridge/bridge-nf-call-iptables does not exist":                                                                                   "modprobe br_netfilter",
-		"\t[ERROR Swap]: running with swap on is not supported. Please disable swap":                                                                                                                                        "swapoff -a",
-		"\t[ERROR IsPrivilegedUser]: user is not running as root":                                                                                                                                                           "as root",
-		"\t[ERROR FileExisting-conntrack]: conntrack not found in system path":                                                                                                                                              "install conntrack",
-		"error: error execution phase preflight: unable to fetch the kubeadm-config ConfigMap: this version of kubeadm only supports deploying clusters with the control plane version >= 1.36.0. Current version: v1.35.0": "install a kubelet and kubeadm",
-		"\t[ERROR CRI]: container runtime is not running":                                                                                                                                                                   "start the container runtime",
-		"\t[WARNING Swap]: swap is supported for cgroup v2 only.\nerror: error execution phase kubelet-wait-bootstrap: failed while waiting for the kubelet to start: x":                                                    "failSwapOn",
-	} {
-		if got := failed(t, output).Hint(); !strings.Contains(got, want) || strings.Contains(got, "\n") {
-			t.Errorf("%q: hint %q, want %q in it", output, got, want)
-		}
-	}
-}
-
 func TestOlderKubeadmSaysItWithoutThePrefix(t *testing.T) {
 	f := failed(t, "[preflight] Running pre-flight checks\nerror execution phase kubelet-start: a Node with name \"n1\" and status \"Ready\" already exists in the cluster. You must delete it\nTo see the stack trace of this error execute with --v=5 or higher\n")
 	if f.Kind() != NodeReady || f.Phase != "kubelet-start" {
