@@ -259,9 +259,3 @@ func (h Host) SwapOn() bool {
 	swaps, _ := os.ReadFile(h.Path("/proc/swaps"))
 	return strings.Count(strings.TrimSpace(string(swaps)), "\n") > 0
 }
-
-// SwapRefused tells whether the kubelet's log says that it will not run while swap is on (pkg/kubelet/cm). kubeadm's
-// own check only warns.
-func SwapRefused(log []string) bool {
-	return slices.ContainsFunc(log, func(l string) bool { return strings.Contains(l, "running with swap on is not supported") })
-}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -11,23 +13,27 @@ type Words struct {
 	Fatal        string // why it refused to run
 	Unregistered string // why it cannot register its Node
 	Unread       bool   // no log can be read, or none of what it says reaches back to a start or to a try to register
+	Refusal             // what Fatal amounts to; whoever has a Host asks for it
 }
 
-// milestones are what a kubelet says at every level of -v when it starts, and at least every 7 s while it has no Node.
-var milestones = []string{`"Kubelet version"`, `"command failed"`, `"Attempting to register node"`, `"Unable to register node with API server`, `"Successfully registered node"`}
+// fatals are what a kubelet says before it exits by itself.
+var fatals = []string{`"command failed"`, `"Failed to start ContainerManager"`, `"Failed to listen and serve"`}
+
+// milestones are what a kubelet says besides, at every level of -v when it starts, and at least every 7 s while it has no Node.
+var milestones = []string{`"Kubelet version"`, `"Attempting to register node"`, `"Unable to register node with API server`, `"Successfully registered node"`}
 
 // WordsOf reads the kubelet's log, klog's lines of all supported minors:
-//   - `"command failed" err="..."` of a kubelet that refuses to run (component-base/cli/run.go); a text of several lines
-//     stands between `<` and `>`;
+//   - `"command failed" err="..."` of a kubelet that refuses to run (component-base/cli/run.go), and the like
+//     (pkg/kubelet/kubelet.go, pkg/kubelet/server/server.go); a text of several lines stands between `<` and `>`;
 //   - `"Unable to register node with API server" err="..."` (pkg/kubelet/kubelet_node_status.go), until
 //     `"Successfully registered node"` or another start. Where its creation is forbidden (403: a webhook, a policy, RBAC) the
 //     message goes on: `..., reason is forbidden"`, or `..., error getting existing node"` with the 404 that came of asking for it.
 func WordsOf(log []string) Words {
 	w := Words{Unread: true}
 	for i, line := range log {
-		w.Unread = w.Unread && !slices.ContainsFunc(milestones, func(m string) bool { return strings.Contains(line, m) })
+		w.Unread = w.Unread && !saysOneOf(line, milestones) && !saysOneOf(line, fatals)
 		switch {
-		case strings.Contains(line, `"command failed"`):
+		case saysOneOf(line, fatals):
 			w.Fatal = words(log[i:])
 		case strings.Contains(line, `"Unable to register node with API server`):
 			w.Unregistered = words(log[i:])
@@ -41,6 +47,10 @@ func WordsOf(log []string) Words {
 		}
 	}
 	return w
+}
+
+func saysOneOf(line string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) })
 }
 
 // words are what stands behind err= in the first of the lines.
@@ -72,4 +82,39 @@ func words(lines []string) string {
 		return b.String()
 	}
 	return said
+}
+
+// klogHeader is what differs between two lines of klog's that say the same.
+var klogHeader = regexp.MustCompile(`^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ `)
+
+// Telling is the end of a kubelet's log for a person, at most so many lines: each said once, where it was said last, and first
+// of all why it refused to run or cannot register.
+func Telling(log []string, lines int) []string {
+	var first, rest []string
+	found := -1
+	said := map[string]bool{}
+	for i := len(log) - 1; i >= 0 && len(rest) < lines; i-- {
+		words := klogHeader.ReplaceAllString(log[i], "")
+		if said[words] {
+			continue
+		}
+		said[words] = true
+		rest = append(rest, log[i])
+	}
+	slices.Reverse(rest)
+	for _, why := range [][]string{fatals, {`"Unable to register node with API server`}} {
+		for i := len(log) - 1; i >= 0 && first == nil; i-- {
+			if saysOneOf(log[i], why) {
+				first, found = []string{log[i]}, i
+				if strings.Contains(log[i], "err=<") {
+					first[0] = strings.Replace(log[i], "err=<", fmt.Sprintf("err=%q", words(log[i:])), 1)
+				}
+			}
+		}
+	}
+	if first != nil {
+		rest = slices.DeleteFunc(rest, func(line string) bool { return line == log[found] })
+		rest = append(first, rest[max(0, len(rest)+1-lines):]...)
+	}
+	return rest
 }

@@ -22,10 +22,9 @@ type Failure struct {
 	Phase    string   // the phase that failed, as kubeadm names it; "" if none had begun
 	Checks   []Check  // preflight checks that failed
 	Warnings []Check  // preflight checks that failed and were ignored, or that only warn
+	Said     string   // its own last word
 	Tail     []string // the end of the output
 	Err      error    // what child.Run returned: wraps context.Cause if the deadline or a signal ended it
-
-	reason string // kubeadm's own last word
 }
 
 // tailLines is how much of kubeadm's output travels with a failure: a whole join prints less.
@@ -43,8 +42,8 @@ func (f *Failure) Error() string {
 	switch {
 	case f.Err != nil && !errors.As(f.Err, &exit): // cut short, or never started
 		said = f.Err.Error()
-		if f.reason != "" {
-			said += ", last word: " + f.reason
+		if f.Said != "" {
+			said += ", last word: " + f.Said
 		}
 	case len(f.Checks) > 0:
 		var first, then []string // those that decide come first: there may be no room for all
@@ -56,8 +55,8 @@ func (f *Failure) Error() string {
 			}
 		}
 		said = strings.Join(append(first, then...), "; ")
-	case f.reason != "":
-		said = f.reason
+	case f.Said != "":
+		said = f.Said
 	case f.Err != nil:
 		said = f.Err.Error()
 	}
@@ -162,8 +161,8 @@ func (t *transcript) failure(command string, code int, err error) *Failure {
 		Phase:    t.phase,
 		Checks:   t.checks,
 		Warnings: t.warnings,
+		Said:     t.reason,
 		Tail:     t.tail,
 		Err:      err,
-		reason:   t.reason,
 	}
 }

@@ -171,7 +171,7 @@ func FuzzPreflight(f *testing.F) {
 		if strings.ContainsAny(fail.Error(), "\n") {
 			t.Errorf("an error of several lines: %q", fail.Error())
 		}
-		if fail.Kind() == Unfit && len(fail.Checks) == 0 && !strings.Contains(fail.reason, tooNew) {
+		if fail.Kind() == Unfit && len(fail.Checks) == 0 && !strings.Contains(fail.Said, tooNew) {
 			t.Error("a host judged unfit without a failed check")
 		}
 		for _, c := range fail.Checks {

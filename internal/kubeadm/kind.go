@@ -52,7 +52,7 @@ func (f *Failure) diagnosis() diagnosis {
 		}
 	}
 	for _, d := range diagnoses {
-		if d.check == "" && strings.Contains(f.reason, d.text) && (!d.early || f.Phase == "") &&
+		if d.check == "" && strings.Contains(f.Said, d.text) && (!d.early || f.Phase == "") &&
 			(d.warned == "" || slices.ContainsFunc(f.Warnings, func(c Check) bool { return c.Name == d.warned })) {
 			return d
 		}

@@ -27,6 +27,7 @@ import (
 type Kubeadm struct {
 	Path   string              // name looked up in PATH, or a path
 	Line   func(string)        // gets each line of output, redacted; nil: nobody does. Must not block
+	Warn   func(Check)         // gets what a join warned of, redacted, when it is over; nil: nobody does
 	Redact func(string) string // nil: a Redactor that knows no secret, only their shapes
 	Grace  time.Duration       // between SIGTERM and SIGKILL; 0: child.DefaultGrace
 }
@@ -120,6 +121,11 @@ func (k Kubeadm) run(ctx context.Context, args ...string) error {
 			}
 		},
 	})
+	for _, w := range said.warnings {
+		if k.Warn != nil && args[0] == "join" {
+			k.Warn(w)
+		}
+	}
 	if err == nil {
 		return nil
 	}

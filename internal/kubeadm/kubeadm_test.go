@@ -65,7 +65,7 @@ func TestEverythingThatLeavesIsRedacted(t *testing.T) {
 	if !errors.As(err, &f) || f.ExitCode != 1 || f.Command != "kubeadm join" || len(f.Checks) != 1 || len(f.Tail) != len(lines) || len(lines) != 3 {
 		t.Fatalf("got %#v", err)
 	}
-	all := strings.Join(lines, "\n") + strings.Join(f.Tail, "\n") + f.Error() + f.Checks[0].Message + f.reason
+	all := strings.Join(lines, "\n") + strings.Join(f.Tail, "\n") + f.Error() + f.Checks[0].Message + f.Said
 	if strings.Contains(strings.ToLower(all), secret) || !strings.Contains(all, "abcdef.[redacted]") {
 		t.Errorf("a secret left, or nothing was redacted: %s", all)
 	}

@@ -291,6 +291,9 @@ func (r *run) join(ctx context.Context, a judge.Action) {
 func (r *run) joinEnded(err error) {
 	r.running.back, r.running.acted = nil, time.Now()
 	r.keepTail(err)
+	for _, warning := range r.w.Warned() {
+		r.tell.warn(warning)
+	}
 	r.facts.Join = judge.Joining{Back: true, Err: err}
 	r.memory = r.memory.JoinEnded(time.Now())
 	if err == nil {
@@ -308,17 +311,36 @@ func (r *run) joinEnded(err error) {
 	if failure.NotRun() {
 		r.tell.report.Counts.Joins--
 	}
-	kind := failure.Kind()
-	if (kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member) && r.w.SwapRefused(context.Background()) {
-		swap := judge.SwapRefused(err)
-		r.facts.Join.End = &swap
-		return
+	r.diagnose(failure)
+}
+
+// diagnose says what the failure of a join means, and whether time cures it.
+func (r *run) diagnose(failure *kubeadm.Failure) {
+	kind, join := failure.Kind(), &r.facts.Join
+	if kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member {
+		words := r.w.KubeletWords(context.Background())
+		again := words.Fatal == r.running.refusal
+		if r.running.refusal = words.Fatal; words.Fatal != "" && !words.Passes && (words.Shown || again) {
+			refuses := judge.KubeletRefuses(words.Fatal, words.Remedy, failure)
+			join.End = &refuses
+		} else if words.Fatal != "" {
+			join.Err, join.Hint = fmt.Errorf("%w; the kubelet says: %s", failure, words.Fatal), words.Remedy
+		}
 	}
-	switch kind {
-	case kubeadm.Unfit:
-		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.HostUnfit, Message: "kubeadm finds this host unfit", Err: err, Hint: failure.Hint()}
-	case kubeadm.Usage:
-		r.facts.Join.End = &judge.Action{Kind: judge.End, Reason: judge.Usage, Message: "kubeadm cannot use what it was given", Err: err, Hint: failure.Hint()}
+	if kind != kubeadm.Unserved {
+		r.running.unserved = time.Time{}
+	} else if r.running.unserved.IsZero() {
+		r.running.unserved = time.Now()
+	}
+	person := judge.Action{Kind: judge.End, Reason: judge.HostUnfit, Message: "kubeadm finds this host unfit", Err: failure, Hint: failure.Hint()}
+	switch {
+	case join.End != nil:
+	case kind == kubeadm.Usage:
+		person.Reason, person.Message = judge.Usage, "kubeadm cannot use what it was given"
+		join.End = &person
+	case r.w.CloudInitWorks(): // it may yet mend the rest
+	case kind == kubeadm.Unfit, kind == kubeadm.Unserved && time.Since(r.running.unserved) >= unservedPatience:
+		join.End = &person
 	}
 }
 

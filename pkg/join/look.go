@@ -127,6 +127,9 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 	case judge.Programs:
 		return func(ctx context.Context) func() {
 			warning, err := r.w.KubeadmFit(ctx)
+			if err != nil && r.w.CloudInitWorks() {
+				err = fmt.Errorf("cloud-init, which is at work, may yet mend this: %s", err.Error()) // and so it is no end
+			}
 			put := fact(asked, &r.facts.Programs)(fitness(err))
 			return func() {
 				put()
@@ -306,11 +309,9 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 		}
 	}
 	if said {
-		k.RefusesSwap = r.w.SwapRefused(ctx)
-		if !k.RefusesSwap {
-			words := r.w.KubeletWords(ctx)
-			k.Fatal, k.Unregistered, k.Unread = words.Fatal, words.Unregistered, words.Unread
-		}
+		words := r.w.KubeletWords(ctx)
+		k.Fatal, k.Unregistered, k.Unread = words.Fatal, words.Unregistered, words.Unread
+		k.Remedy, k.Passes, k.Shown = words.Remedy, words.Passes, words.Shown
 	}
 	if told != "" {
 		k.Unregistered = "it is told not to, as where others make the Nodes: " + told

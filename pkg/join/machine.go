@@ -45,6 +45,7 @@ type machine struct {
 	redactor *kubeadm.Redactor
 	kubeadm  kubeadm.Kubeadm
 	version  kubeadm.Version // zero until KubeadmFit
+	warned   chan string     // by kubeadm join, and not told yet
 	tokens   tokenReader
 	fqdn     func() string
 	cluster  *cluster.Discoverer
@@ -127,7 +128,7 @@ func identify(p *plan) (*machine, error) {
 		}
 	}
 	m.redactor = kubeadm.NewRedactor(p.static, p.TLSBootstrapToken)
-	m.kubeadm = kubeadm.Kubeadm{Path: p.Kubeadm, Redact: m.redact}
+	m.kubeadm, m.warned = kubeadm.Kubeadm{Path: p.Kubeadm, Redact: m.redact, Warn: m.keepWarning}, make(chan string, warnedMost)
 	return m, nil
 }
 
@@ -187,7 +188,8 @@ func (m *machine) StrangerAt(ctx context.Context, creds *cluster.Credentials) bo
 
 func (m *machine) KubeletLog(ctx context.Context) []string {
 	var lines []string
-	for _, line := range m.Host.KubeletLog(context.WithoutCancel(ctx), kubeletLogLines) {
+	log := m.Host.KubeletLog(context.WithoutCancel(ctx), kubeletLifeLines)
+	for _, line := range host.Telling(log, kubeletLogLines) {
 		lines = append(lines, m.redact(line))
 	}
 	return lines
@@ -197,12 +199,12 @@ func (m *machine) KubeletLog(ctx context.Context) []string {
 // registered.
 func (m *machine) KubeletWords(ctx context.Context) host.Words {
 	words := host.WordsOf(m.Host.KubeletLog(ctx, kubeletLifeLines))
+	words.Refusal = m.RefusalOf(words.Fatal)
 	words.Fatal, words.Unregistered = m.redact(words.Fatal), m.redact(words.Unregistered)
+	if m.CloudInitWorks() {
+		words.Passes, words.Shown = words.Fatal != "", false
+	}
 	return words
-}
-
-func (m *machine) SwapRefused(ctx context.Context) bool {
-	return m.SwapOn() && host.SwapRefused(m.Host.KubeletLog(ctx, kubeletLifeLines))
 }
 
 // KubeadmFit: programs that are missing or too old make every attempt fail.
@@ -268,6 +270,31 @@ func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, 
 		options.Endpoint, options.DiscoveryFile = "", path
 		return m.joinWith(ctx, options)
 	})
+}
+
+// warnedMost is far more than kubeadm has checks.
+const warnedMost = 100
+
+// keepWarning keeps what kubeadm warns of, but for what the user wants ignored: that is a warning because of it.
+func (m *machine) keepWarning(c kubeadm.Check) {
+	if m.plan.ignores(c.Name) {
+		return
+	}
+	select {
+	case m.warned <- fmt.Sprintf("kubeadm warns of %s: %s", c.Name, c.Message):
+	default:
+	}
+}
+
+func (m *machine) Warned() (said []string) {
+	for {
+		select {
+		case w := <-m.warned:
+			said = append(said, w)
+		default:
+			return said
+		}
+	}
 }
 
 func (m *machine) joinWith(ctx context.Context, options kubeadm.Options) error {

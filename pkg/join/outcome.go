@@ -117,8 +117,8 @@ func (r *run) deadline(last error) *Error {
 		e.Reason = JoinFailed
 	}
 	switch {
-	case e.Err != nil:
-	case e.Reason == JoinFailed && e.Hint == "" && r.tell.lastHint != "": // a known cause says more than a last word
+	case e.Err != nil, r.facts.Join.Running && e.Hint != "": // a known cause says more than a last word
+	case e.Reason == JoinFailed && e.Hint == "" && r.tell.lastHint != "":
 		e.Err, e.Hint = r.tell.lastErr, r.tell.lastHint
 		if r.tell.attempt != nil {
 			e.Message += "; the attempt before it failed"

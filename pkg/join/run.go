@@ -74,6 +74,9 @@ type attempt struct {
 	budget time.Duration // what is left of the attempt's time
 	acted  time.Time     // when the run last changed something
 	back   chan error    // how kubeadm join came back; nil: none runs
+
+	refusal  string    // the kubelet's, for which the last join had waited in vain
+	unserved time.Time // since when the container runtime answers and serves no kubelets
 }
 
 func newRun(p *plan, w world, id host.Identity, name string, redact func(string) string) *run {
@@ -166,6 +169,9 @@ func (r *run) loop(ctx context.Context) (held string, err error) {
 		if r.running.back != nil { // never leave kubeadm behind
 			kubeadmErr := <-r.running.back
 			r.keepTail(kubeadmErr)
+			for _, warning := range r.w.Warned() {
+				r.tell.warn(warning)
+			}
 			if ctx.Err() != nil && kubeadmErr != nil && r.facts.Credentials.Value.State != judge.Loaded {
 				err = fmt.Errorf("joining: %w", kubeadmErr) // what it said when it was ended
 			}

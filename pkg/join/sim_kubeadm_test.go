@@ -78,6 +78,14 @@ func (s *sim) Join(ctx context.Context, server *cluster.Credentials, token, bear
 	return failure(errors.New("timed out waiting for the TLS bootstrap"))
 }
 
+func (s *sim) Warned() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	warned := s.warned
+	s.warned = nil
+	return warned
+}
+
 // kubeletJoins is what comes of kubeadm join, in the end.
 func (s *sim) kubeletJoins() {
 	s.called = s.name()

@@ -62,8 +62,10 @@ type sim struct {
 	words     host.Words
 	unread    bool   // its log
 	aloof     string // what tells kubelets not to register
+	passes    bool   // what it dies of
 	swap      bool   // it has refused swap, which is on
-	mended    bool   // its next start is a good one
+	warned    []string
+	mended    bool // its next start is a good one
 	pods      int
 	mounts    []string // that are not there yet, nor the kubelet's files, which are on them
 	kubeadm   string   // somebody else's, at work
@@ -176,7 +178,7 @@ func (s *sim) launch() {
 func (s *sim) crash(why string) {
 	stray := s.stray
 	s.stopKubelet()
-	s.words.Fatal = why
+	s.words.Fatal, s.words.Refusal = why, host.Refusal{Passes: s.passes, Remedy: "mend " + why}
 	s.exits = append(s.exits, time.Now())
 	if stray {
 		return
@@ -285,8 +287,11 @@ func (s *sim) StartsAtBoot() bool {
 func (s *sim) KubeletWords(context.Context) host.Words {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unread {
+	switch {
+	case s.unread:
 		return host.Words{Unread: true}
+	case s.swap:
+		return host.Words{Fatal: "running with swap on is not supported", Refusal: host.Refusal{Shown: true, Remedy: "swapoff -a"}}
 	}
 	if w := s.words; w != (host.Words{}) || !s.policy || !s.running || s.creds == nil {
 		return w
@@ -367,11 +372,6 @@ func (s *sim) RestartKubelet(ctx context.Context) error {
 }
 
 func (s *sim) KubeletLog(context.Context) []string { return []string{"kubelet's last words"} }
-func (s *sim) SwapRefused(context.Context) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.swap
-}
 func (s *sim) KubeadmFit(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	takes := s.fitTakes

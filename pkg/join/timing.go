@@ -35,6 +35,10 @@ const (
 	// is up.
 	namePatience = 30 * time.Second
 
+	// unservedPatience is for how long a container runtime may answer and serve no
+	// kubelets: whoever installs one writes its configuration and restarts it.
+	unservedPatience = 30 * time.Second
+
 	// clockPatience is how far two clocks may differ without harm: Kubernetes
 	// dates the certificates that it issues back by 5 minutes.
 	clockPatience = 5 * time.Minute

@@ -44,10 +44,9 @@ type world interface {
 	StopKubelet(context.Context) error
 	StartKubelet(context.Context) error
 	KubeletLog(context.Context) []string
+	// KubeletWords: while cloud-init may yet mend what the kubelet refuses for, it
+	// counts as what time cures.
 	KubeletWords(context.Context) host.Words
-	// SwapRefused reports whether the kubelet's log says that it will not run
-	// with swap on, and swap is on.
-	SwapRefused(context.Context) bool
 
 	// KubeadmFit: warning is what a person should know of a kubeadm that fits.
 	KubeadmFit(context.Context) (warning string, err error)
@@ -57,6 +56,8 @@ type world interface {
 	// Join goes by the server that was proven. It leaves pki/ca.crt where it is if
 	// that is what it would write there.
 	Join(ctx context.Context, server *cluster.Credentials, token, bearer string, harmlessCA bool) error
+	// Warned is what kubeadm join has warned of since it was last asked for.
+	Warned() []string
 	Reset(context.Context) error
 	RemoveBootstrapConf() error
 

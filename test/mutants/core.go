@@ -98,7 +98,7 @@ var core = []mutant{
 	{"16", "no second kubelet beside one that somebody started", inGone, "k.Stray && how != PutBack {", "k.Stray && false {"},
 	{"16", "ending on a service that is masked", inJudge, "case k.Value.Masked:", "case false:"},
 
-	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused:", "case false:"},
+	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused,", "case false,"},
 	{"17", "hearing its last words twice", inMemory, "k.Fatal, k.Exits, false\n", "k.Fatal, k.Exits, true\n"},
 	{"17", "hearing them from a later process", inMemory, "case k.Exits > m.fatalPID:", "case true:"},
 	{"17", "an act of ours before them", inMemory, `case k.Fatal == "" || !m.Started():`, `case k.Fatal == "" || !m.Started() && false:`},

@@ -126,7 +126,7 @@ var dimensions = [axes][]value{
 		unit("no init system", Kubelet{NoInit: true}, 0),
 		unit("missing", Kubelet{Missing: true}, 0),
 		unit("masked", Kubelet{Masked: true}, 0),
-		unit("swap is on", Kubelet{RefusesSwap: true}, 0),
+		unit("swap is on", Kubelet{Fatal: "swap", Shown: true}, 0),
 		val("doomed", func(r *row) { r.kubelet(Kubelet{Fatal: "unknown flag", Failed: true}, 0); r.m.Doomed = true }),
 		unit("stopped", Kubelet{}, 0),
 		unit("starting", Kubelet{Starting: true}, 0),

@@ -195,11 +195,13 @@ type Kubelet struct {
 	NodeName                string    // by its arguments; "": they name none
 	Name                    string    // under which it registers, or would; "": not known
 	Arguments               string    // that tell whose it is, for a person
-	Fatal                   string    // the words with which it last refused to run
+	Fatal                   string    // the words with which it last refused to run,
+	Remedy                  string    // what to do about them,
+	Passes                  bool      // that it is time that cures it,
+	Shown                   bool      // that this machine is as they say, so that once is enough
 	Unregistered            string    // why it cannot register, in its own words
 	Unread                  bool      // its log, so that why it cannot register is not known
-	RefusesSwap             bool
-	Healthy                 bool // it says so itself; asked only where its Node is gone
+	Healthy                 bool      // it says so itself; asked only where its Node is gone
 }
 
 // Answer is what an API server said of a Node.
@@ -285,6 +287,7 @@ type Joining struct {
 	Running bool
 	Back    bool    // the last one has come back,
 	Err     error   // and how
+	Hint    string  // what a person can do about it
 	End     *Action // the run's end, if that is what Err means
 }
 

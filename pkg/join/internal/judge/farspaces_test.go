@@ -119,7 +119,7 @@ func (r *row) outdated() bool {
 
 var farSpaces = func() (found []*space) {
 	for _, s := range [][]*space{
-		far("kubeadm at work", "it has the machine", kubeadmRow, map[axis][][]int{byJoin: each(byJoin), byFailed: each(byFailed)})[:2],
+		far("kubeadm at work", "it has the machine", kubeadmRow, map[axis][][]int{byJoin: each(byJoin), byFailed: each(byFailed), byKubelet: each(byKubelet), byFresh: agesOf(Unit)})[:2],
 		far("a pause", "nothing is done in it", backOffRow, map[axis][][]int{byJoin: led(byJoin, "none"), byFailed: each(byFailed, "one just now")}),
 		far("company", "nothing is done beside it", companyRow, map[axis][][]int{byMachine: each(byMachine), byFresh: agesOf(Company)}),
 		far("programs", "without them no join is of use", programsRow, map[axis][][]int{byKubelet: each(byKubelet), byPrograms: each(byPrograms), byFresh: agesOf(Programs, Unit)}),

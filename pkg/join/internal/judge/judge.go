@@ -206,6 +206,15 @@ func (v *view) kubeadmAtWork() (Action, bool) {
 		}
 		a := v.wait(Joins, JoinFailed, "kubeadm join was still at work", "", nil).asking(v, Kubeconfig, every)
 		a.Quiet = true
+		k := v.f.Kubelet
+		if heard := k.Known() && k.Acts == v.m.Acts && k.Value.Fatal != "" && !k.Value.Passes && !k.Value.Running; heard && v.m.Doomed {
+			return KubeletRefuses(k.Value.Fatal, k.Value.Remedy, nil), true
+		} else if heard {
+			a.Message, a.Hint = a.Message+", and the kubelet refuses to run: "+k.Value.Fatal, k.Value.Remedy
+		}
+		if v.now.Sub(v.m.JoinedAt) >= kubeletLate {
+			a = a.asking(v, Unit, lookEvery)
+		}
 		return a, true
 	case v.state() == Loaded || !j.Back:
 		return pass()
@@ -215,7 +224,7 @@ func (v *view) kubeadmAtWork() (Action, bool) {
 	if j.Err == nil {
 		return fail("joining: kubeadm join succeeded, but left no credentials", "", v.f.Credentials.Value.Problem), true
 	}
-	return Action{Kind: BackOff, Reason: JoinFailed, Err: j.Err}, true
+	return Action{Kind: BackOff, Reason: JoinFailed, Hint: j.Hint, Err: j.Err}, true
 }
 
 func (v *view) backOff() (Action, bool) {
@@ -306,12 +315,10 @@ func (v *view) unit() (Action, bool) {
 		return end(HostUnfit, `there is no service "kubelet"`, "install the kubelet's package, or its unit file", nil)
 	case k.Value.Masked:
 		return end(HostUnfit, `the service "kubelet" is masked`, "run `systemctl unmask kubelet`", nil)
-	case k.Value.RefusesSwap && v.state() == Loaded && v.m.Is != Member:
-		return SwapRefused(nil), true
 	// a kubelet without credentials may have no configuration yet, and one whose certificate has expired has nothing to start with
-	case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused:
-		return end(HostUnfit, "the kubelet does not start, each time with the same words: "+k.Value.Fatal,
-			"mend that where it comes from (/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml), and run nodejoin again: no pod was disturbed", nil)
+	case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused,
+		k.Value.Shown && v.state() == Loaded && v.m.Is != Member:
+		return KubeletRefuses(k.Value.Fatal, k.Value.Remedy, nil), true
 	}
 	return pass()
 }
@@ -369,10 +376,9 @@ func (v *view) join() (Action, bool) {
 		"nothing is left of an earlier join that hinders it, and no live Node has the name", v.f.Name.Value.Name)}, true
 }
 
-// SwapRefused ends the run: kubeadm only warns of swap, and the kubelet refuses,
-// on a slow host after it has got its certificate.
-func SwapRefused(err error) Action {
-	a, _ := end(HostUnfit, "the kubelet refuses to run while swap is on",
-		"run `swapoff -a` and take swap out of /etc/fstab, or set failSwapOn: false in the cluster's KubeletConfiguration", err)
+// KubeletRefuses ends the run: kubeadm waits for such a kubelet, and does not say why; on a slow host it refuses after it has got
+// its certificate.
+func KubeletRefuses(words, remedy string, err error) Action {
+	a, _ := end(HostUnfit, "the kubelet refuses to run: "+words, remedy, err)
 	return a
 }

@@ -221,7 +221,7 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 		}
 	}
 	switch {
-	case k.Fatal == "" || !m.Started():
+	case k.Fatal == "" || k.Passes || !m.Started():
 		m.fatal, m.Doomed = "", false
 	case m.fatal != k.Fatal:
 		m.fatal, m.fatalPID, m.Doomed = k.Fatal, k.Exits, false
@@ -320,8 +320,8 @@ func (m Memory) Returned(pause time.Duration, certain bool) Memory {
 // Certified notes that the kubelet has a certificate, which it may just have got.
 func (m Memory) Certified(isNew bool, now time.Time) Memory {
 	if isNew {
-		m.Newborn = now
-		if !m.JoinedAt.Before(m.StoppedAt) { // kubeadm has started the kubelet again
+		m.Newborn, m.exits = now, [2]time.Time{} // those before it are another life's
+		if !m.JoinedAt.Before(m.StoppedAt) {     // kubeadm has started the kubelet again
 			m.StoppedAt = time.Time{}
 		}
 	}

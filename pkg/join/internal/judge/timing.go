@@ -74,6 +74,9 @@ const (
 	// something is slow, as where hundreds join at once, and once a second does.
 	CredentialsEvery = 100 * time.Millisecond
 	credentialsLate  = 5 * time.Second
+	// kubeletLate is after how long beside a kubeadm join the kubelet is heard: whole
+	// joins take a second or two, and one that refuses to run is tried again after 10 s.
+	kubeletLate = 10 * time.Second
 	// issuedPatience is how long a kubelet may take to fetch a certificate that
 	// has been issued.
 	issuedPatience = 15 * time.Second
