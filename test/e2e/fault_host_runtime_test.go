@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -47,4 +48,24 @@ func TestResetThatDoesNothingAndSucceedsIsNotBelieved(t *testing.T) {
 	if e.report.Counts.Resets < 2 {
 		t.Errorf("%d resets", e.report.Counts.Resets)
 	}
+}
+
+// As Docker's package configures it: it runs, and pods cannot.
+func TestContainerRuntimeWithoutTheKubeletsInterfaceIsAPersonsJob(t *testing.T) {
+	s := tellLive(t, testbed.NodeOptions{CNI: true, NoRuntime: true})
+	const path = "/etc/containerd/config.toml"
+	config, err := s.node.ReadFile(path)
+	s.must(err)
+	const with = `disabled_plugins = [`
+	s.must(s.node.WriteFile(path, strings.Replace(string(config), with, with+`"io.containerd.grpc.v1.cri", `, 1), 0o644))
+	s.must(s.node.StartUnit("containerd"))
+	s.must(s.node.WaitRuntime(s.ctx))
+	s.join(s.args()...).is(3, "HostUnfit").counts(some, 0, 0, 0).says("Unimplemented", "disabled_plugins").within(100 * time.Second)
+
+	t.Log("mended")
+	s.must(s.node.StopUnit("containerd"))
+	s.must(s.node.WriteFile(path, string(config), 0o644))
+	s.must(s.node.StartUnit("containerd"))
+	s.must(s.node.WaitRuntime(s.ctx))
+	s.member(s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0))
 }
