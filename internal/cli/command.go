@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nodejoin/nodejoin/pkg/join"
 )
@@ -79,13 +80,7 @@ func (p *program) join(c *cobra.Command, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch endpoint := strings.TrimSpace(strings.Join(args, "")); {
-	case endpoint != "":
-		o.config.Endpoint = endpoint
-	case p.env[endpointVariable] != "":
-		o.config.Endpoint = p.env[endpointVariable]
-		given[endpointName] = endpointVariable
-	}
+	o.endpoint(p.env, given, args)
 	o.verbose(flags)
 	for _, step := range []func() error{
 		func() error { return o.refuse(flags) },
@@ -101,30 +96,69 @@ func (p *program) join(c *cobra.Command, o *options, args []string) error {
 	return nil
 }
 
+// endpoint is the argument or, without one, the variable.
+func (o *options) endpoint(env environment, given names, args []string) {
+	switch endpoint := strings.TrimSpace(strings.Join(args, "")); {
+	case endpoint != "":
+		o.config.Endpoint = endpoint
+	case env[endpointVariable] != "":
+		o.config.Endpoint = env[endpointVariable]
+		given[endpointName] = endpointVariable
+	}
+}
+
 func (p *program) checkCommand(joining *cobra.Command) *cobra.Command {
 	o := &options{config: join.Defaults(), help: "`nodejoin check --help` explains the flags", asked: true}
+	ladder := group("With --all, as those of nodejoin join", o.ladderFlags)
 	groups := []flagGroup{
 		group("Flags", o.checkFlags),
+		ladder,
 		group("Output", o.outputFlags),
 	}
 	command := &cobra.Command{
-		Use:   "check",
+		Use:   "check [--all [ENDPOINT]]",
 		Short: "Tell whether this machine is a member now; nothing is changed",
 		Long: `Ask the API server, with the kubelet's own credentials, whether this machine is a
 member of its cluster just now, and tell how the last run of nodejoin join went.
 Nothing is changed. The exit status is 0 for a member, 20 if it is proven not to
-be one, 21 if nothing proves either. Without root it tells what it can see.`,
-		Example: "  nodejoin check\n  nodejoin check -o json",
-		Args:    noArguments,
+be one, 21 if nothing proves either. Without root it tells what it can see.
+
+With --all it looks, before a join or after one, at all that a join needs, and
+tells of each thing whether it is ok, why not and what to do, or that it could not
+be seen: the name, the API server's address, port, certificate, pin, token and
+clock, the container runtime, the kubelet, its certificate and Node, mounts, ports,
+and kubeadm's version. The exit status is the same.`,
+		Example: "  nodejoin check\n  nodejoin check -o json\n  nodejoin check --all 10.0.0.1:6443 --token-file /etc/nodejoin/token --discovery-token-ca-cert-hash sha256:$HASH",
+		Args: func(c *cobra.Command, args []string) error {
+			if o.config.All {
+				return oneEndpoint(c, args)
+			}
+			return noArguments(c, args)
+		},
 	}
-	command.RunE = func(c *cobra.Command, _ []string) error {
+	command.RunE = func(c *cobra.Command, args []string) error {
 		// NODEJOIN_TIMEOUT is join's, and far too long for one question.
-		given, err := p.env.apply(c.Flags(), "timeout")
+		notHere, err := []string{"timeout", "all"}, error(nil)
+		if !o.config.All {
+			ladder.flags.VisitAll(func(f *pflag.Flag) {
+				if notHere = append(notHere, f.Name); f.Changed && err == nil {
+					err = &usageError{message: fmt.Sprintf("--%s: is used with --all only", f.Name), hint: "`nodejoin check` asks with the kubelet's own credentials"}
+				}
+			})
+		}
+		var given names
+		if err == nil {
+			given, err = p.env.apply(c.Flags(), notHere...)
+		}
 		if err == nil {
 			err = given.speak(checkChoices(c.Flags()))
 		}
 		if err != nil {
 			return err
+		}
+		if o.config.All {
+			o.endpoint(p.env, given, args)
+			o.config.Token.Value, o.config.Token.Stdin = o.token, p.in
 		}
 		o.config.Hold = 0
 		p.status = p.call(p.check, o, given, p.env.unknown(joining.Flags()))

@@ -96,9 +96,21 @@ func (o *options) nodeFlags(f *pflag.FlagSet) {
 
 // checkFlags: one question with one answer, so the timeout is short.
 func (o *options) checkFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.config.All, "all", false, "look at all that a join needs, too, and tell of each thing how it is")
 	f.StringVar(&o.config.NodeName, "node-name", "", "`name` of the Node (default: the hostname)")
 	f.DurationVar(&o.config.Timeout, "timeout", 10*time.Second, "`limit` for the API server's answer; 0: none")
 	o.statusFileFlag(f)
+}
+
+// ladderFlags are those of join's that say what is looked at.
+func (o *options) ladderFlags(f *pflag.FlagSet) {
+	of := pflag.NewFlagSet("", pflag.ContinueOnError)
+	o.kubeadmFlags(of)
+	o.ownFlags(of)
+	o.nodeFlags(of)
+	for _, name := range []string{"token", "token-file", "token-command", "discovery-token-ca-cert-hash", "discovery-file", "config", "cri-socket", "node-name-from", "kubeadm"} {
+		f.AddFlag(of.Lookup(name))
+	}
 }
 
 func (o *options) outputFlags(f *pflag.FlagSet) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -77,6 +78,17 @@ func checkLines(line func(label, words string), rep join.Report) {
 	}
 	for _, unseen := range c.Unseen {
 		line("not seen", unseen)
+	}
+}
+
+// rungLines are for a person who goes through them, or for a ticket.
+func rungLines(b *strings.Builder, rungs []join.Rung) {
+	words := map[join.RungState]string{join.Well: "ok", join.Wrong: "NO", join.Unseen: "could not see"}
+	for _, r := range rungs {
+		fmt.Fprintf(b, "  %-12s %-14s %s\n", r.Name, words[r.State], oneLine(r.Message))
+		if r.Hint != "" {
+			fmt.Fprintf(b, "  %-27s do: %s\n", "", oneLine(r.Hint))
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func text(rep join.Report) string {
 		line("took", effort(rep))
 	} else {
 		checkLines(line, rep)
+		rungLines(&b, rep.Check.Rungs)
 	}
 	for _, warning := range rep.Warnings {
 		line("warning", warning)

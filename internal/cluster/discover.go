@@ -185,10 +185,7 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 	if d.source.File != "" {
 		return d.probeFile(ctx, bearer)
 	}
-	id, secret, ok := strings.Cut(token, ".")
-	if !ok {
-		return Probe{Verdict: Rejected, Err: errors.New("the token has no dot")}
-	}
+	id, secret, whole := strings.Cut(token, ".")
 	info, failed := d.clusterInfo(ctx)
 	if info == nil {
 		if failed.Verdict == NotServed || !Answered(failed.Err) {
@@ -212,6 +209,10 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 			p.Bundle = said.ca
 		}
 		if p.Verdict == BadSignature && caAlgorithm(p.CA) == nil {
+			return p
+		}
+		if !whole {
+			p.Verdict, p.Err = Rejected, errors.New("the token has no dot")
 			return p
 		}
 	} else if p.Verdict != Proven {

@@ -108,3 +108,44 @@ func TestAHungRuntimeIsNotWaitedForLong(t *testing.T) {
 		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 }
+
+func TestTheRuntimesCgroupDriver(t *testing.T) {
+	answers := func(status string, message ...byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/runtime.v1.RuntimeService/RuntimeConfig" {
+				http.Error(w, "what?", http.StatusTeapot)
+				return
+			}
+			w.Header().Set("Trailer", "Grpc-Status")
+			_, _ = w.Write(append([]byte{0, 0, 0, 0, byte(len(message))}, message...))
+			w.Header().Set("Grpc-Status", status)
+		}
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"systemd, as nothing is written": {answers("0", 0x0a, 0), "systemd"},
+		"systemd":                        {answers("0", 0x0a, 2, 8, 0), "systemd"},
+		"cgroupfs":                       {answers("0", 0x0a, 2, 8, 1), "cgroupfs"},
+		"a third one":                    {answers("0", 0x0a, 2, 8, 2), ""},
+		"no word of Linux":               {answers("0"), ""},
+		"an old one":                     {answers("12"), ""},
+	} {
+		dir, err := os.MkdirTemp("", "cri")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		runtimeAt(t, Host{Root: dir}, "/run/x.sock", c.answer)
+		if got := (Host{Root: dir}).CgroupDriver(t.Context(), "unix:///run/x.sock"); got != c.want {
+			t.Errorf("%s: %q, wanted %q", name, got, c.want)
+		}
+	}
+	h := machine(t, map[string]string{"/var/lib/kubelet/config.yaml": "cgroupDriver: systemd\n", "/other.yaml": "cgroupDriver: cgroupfs\n", "/torn": ":"})
+	for config, want := range map[string]string{"": "systemd", "/other.yaml": "cgroupfs", "/torn": "", "/none": ""} {
+		if got := h.ConfiguredDriver(KubeletArgs{Config: config}); got != want {
+			t.Errorf("by %q: %q, wanted %q", config, got, want)
+		}
+	}
+}

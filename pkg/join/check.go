@@ -19,20 +19,49 @@ import (
 // the configuration only NodeName is needed; with Endpoint or a pin, credentials
 // of another cluster do not count.
 func Check(ctx context.Context, c Config) (Report, error) {
-	p := &plan{Config: c}
-	if err := p.checkName(); err != nil {
-		return ended(c, usage(err)), usage(err)
+	p, err := c.checked()
+	if err != nil {
+		return ended(c, err), err
 	}
 	m, err := identify(p)
 	if err != nil {
 		return ended(c, err), err
 	}
+	if p.Endpoint != "" || p.DiscoveryFile != "" {
+		if m.cluster, err = p.discoverer(m.name); err != nil {
+			return ended(c, err), err
+		}
+		defer m.cluster.Close()
+	}
 	r := newRun(p, m, m.identity, m.name, m.redact)
 	held, err := r.check(ctx)
+	if c.All {
+		r.tell.report.Check.Rungs = r.climb(ctx, held, err)
+	}
 	if err == nil {
 		return r.end(AlreadyJoined, held), nil
 	}
 	return r.finish(err), err
+}
+
+// checked is the plan of a check: without All, or a cluster to look at, there is
+// only a name that could be wrong.
+func (c Config) checked() (*plan, error) {
+	if !c.All || c.Endpoint == "" && c.DiscoveryFile == "" && c.ConfigFile == "" {
+		p := &plan{Config: c}
+		if err := p.checkName(); err != nil {
+			return nil, usage(err)
+		}
+		return p, nil
+	}
+	if len(c.CACertHashes) == 0 && c.Endpoint != "" {
+		c.UnsafeSkipCAVerification = true // who only looks is told that there is no pin
+	}
+	return c.plan()
+}
+
+func (p *plan) discoverer(name string) (*cluster.Discoverer, error) {
+	return cluster.NewDiscoverer(cluster.Source{Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: name})
 }
 
 // unitLook bounds a question to the init system whose answer only explains.

@@ -100,6 +100,10 @@ type Config struct {
 	// after dryRunPatience at the latest, and tells what it would do.
 	DryRun bool
 
+	// All has Check look, beside its one question, at all that a join needs. It takes
+	// what says where the cluster is, and a token, as Run does.
+	All bool
+
 	Kubeadm string // path or name of the binary
 	Version string // nodejoin's own, for the report
 

@@ -77,21 +77,7 @@ func (r *run) redact(s string) string { return r.tell.redact(s) }
 // probed takes in what a look at the cluster found.
 func (r *run) probed(p cluster.Probe, asked question, at time.Time) {
 	r.warnClock(p.Ahead)
-	c := judge.Cluster{
-		Verdict: judge.Verdict(p.Verdict), Err: p.Err, Answered: cluster.Answered(p.Err), Server: p.Server, Node: sightingOf(p.Node),
-		Pinned: p.Pinned, Signers: p.Signers, Old: p.Old, Ahead: p.Ahead,
-		Bearer: r.bearer(r.tokens.token) != "",
-	}
-	if len(p.CA) > 0 {
-		c.CA, _ = cluster.CAHashes(p.CA)
-	}
-	if p.Verdict == cluster.Unreachable {
-		c.Hint = r.whySilent(p.Err)
-	}
-	var algorithm *cluster.AlgorithmError
-	if errors.As(p.Err, &algorithm) {
-		c.Answered, c.Algorithm = true, algorithm.CA
-	}
+	c := r.clusterOf(p)
 	if p.Verdict != cluster.Unreachable && r.pace.answers.IsZero() {
 		r.pace.answers = at
 	}
@@ -114,18 +100,43 @@ func (r *run) probed(p cluster.Probe, asked question, at time.Time) {
 	r.facts.Cluster = judge.Fact[judge.Cluster]{Value: c, Acts: asked.acts, Asked: asked.at, At: at}
 }
 
+// clusterOf is a look at the cluster as the judge sees it.
+func (r *run) clusterOf(p cluster.Probe) judge.Cluster {
+	c := judge.Cluster{
+		Verdict: judge.Verdict(p.Verdict), Err: p.Err, Answered: cluster.Answered(p.Err), Server: p.Server, Node: sightingOf(p.Node),
+		Pinned: p.Pinned, Signers: p.Signers, Old: p.Old, Ahead: p.Ahead,
+		Bearer: r.bearer(r.tokens.token) != "",
+	}
+	if len(p.CA) > 0 {
+		c.CA, _ = cluster.CAHashes(p.CA)
+	}
+	if p.Verdict == cluster.Unreachable {
+		c.Hint = r.whySilent(p.Err)
+	}
+	var algorithm *cluster.AlgorithmError
+	if errors.As(p.Err, &algorithm) {
+		c.Answered, c.Algorithm = true, algorithm.CA
+	}
+	return c
+}
+
 // warnClock: who is an hour off finds good certificates and tokens invalid.
 func (r *run) warnClock(ahead time.Duration) {
 	if ahead.Abs() < clockPatience || r.pace.clockSaid {
 		return
 	}
 	r.pace.clockSaid = true
+	message, hint := clockWords(ahead)
+	r.tell.warn(message + ": " + hint)
+}
+
+func clockWords(ahead time.Duration) (message, hint string) {
 	side := "ahead of"
 	if ahead < 0 {
 		side = "behind"
 	}
-	r.tell.warn(fmt.Sprintf("the API server's clock is %s %s this machine's: set the one that is wrong (`timedatectl`), "+
-		"or certificates and tokens will seem expired or not yet valid", ahead.Abs().Round(time.Minute), side))
+	return fmt.Sprintf("the API server's clock is %s %s this machine's", ahead.Abs().Round(time.Minute), side),
+		"set the one that is wrong (`timedatectl`), or certificates and tokens will seem expired or not yet valid"
 }
 
 // whySilent: two causes are on this machine, and look like a dead server. A

@@ -155,6 +155,14 @@ func (m *machine) StartKubelet(ctx context.Context) error {
 	return m.Host.StartKubelet(ctx)
 }
 
+func (m *machine) Runtime(ctx context.Context) (host.Runtime, error) {
+	if err := m.runtimeServes(ctx); err != nil {
+		return host.Runtime{}, err
+	}
+	args, _ := m.kubeletArgs()
+	return host.Runtime{Driver: m.CgroupDriver(ctx, m.plan.CRISocket), Configured: m.ConfiguredDriver(args)}, nil
+}
+
 // runtimeServes asks the container runtime that kubeadm would ask and, where
 // that does not answer, those that the kubelet is told of behind its back.
 func (m *machine) runtimeServes(ctx context.Context) error {

@@ -79,10 +79,7 @@ func newMachine(p *plan) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.cluster, err = cluster.NewDiscoverer(cluster.Source{
-		Endpoint: p.Endpoint, Pins: p.CACertHashes, File: p.DiscoveryFile, NodeName: m.likelyName(),
-	})
-	if err != nil {
+	if m.cluster, err = p.discoverer(m.likelyName()); err != nil {
 		return nil, err
 	}
 	take := m.Lock
@@ -160,6 +157,12 @@ func (m *machine) DiscoveryCA() ([]byte, error) {
 		return nil, nil
 	}
 	return cluster.DiscoveryFileCA(m.plan.DiscoveryFile)
+}
+
+func (m *machine) KubeadmVersion() string { return "kubeadm " + m.version.String() }
+
+func (m *machine) Doorstep(ctx context.Context, server string, ca []byte) cluster.Doorstep {
+	return cluster.LookAt(ctx, server, ca)
 }
 
 func (m *machine) HostName() (string, error) { return m.NodeName() }
@@ -275,9 +278,10 @@ func (m *machine) Join(ctx context.Context, server *cluster.Credentials, token, 
 // warnedMost is far more than kubeadm has checks.
 const warnedMost = 100
 
-// keepWarning keeps what kubeadm warns of, but for what the user wants ignored: that is a warning because of it.
+// keepWarning keeps what kubeadm warns of, but for what it was told to ignore, by the user or for a ca.crt that is the cluster's:
+// that is a warning because of it.
 func (m *machine) keepWarning(c kubeadm.Check) {
-	if m.plan.ignores(c.Name) {
+	if m.plan.ignores(c.Name) || c.Name == m.plan.caFileCheck() {
 		return
 	}
 	select {

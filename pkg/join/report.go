@@ -52,6 +52,7 @@ type Checked struct {
 	Kubelet           string     `json:"kubelet"`           // the state of its service, in the init system's words
 	LastRun           *LastRun   `json:"lastRun"`           // null: no status file; filled in by the command
 	Unseen            []string   `json:"unseen"`            // what could not be seen, and why
+	Rungs             []Rung     `json:"rungs,omitempty"`   // with Config.All
 }
 
 // LastRun is what the status file says of the last run on this machine.

@@ -2,6 +2,7 @@ package join
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -246,4 +247,16 @@ func (s *sim) joinsBesideCA(ctx context.Context) error {
 	}
 	s.change(s.kubeletJoins)
 	return wait(ctx, 800*time.Millisecond)
+}
+
+func (s *sim) Runtime(context.Context) (host.Runtime, error) {
+	return host.Runtime{Driver: "systemd", Configured: "systemd"}, nil
+}
+func (s *sim) PortTaken(int) (bool, error) { return s.running, nil }
+func (s *sim) KubeadmVersion() string      { return "kubeadm v1.37.2" }
+func (s *sim) Doorstep(context.Context, string, []byte) cluster.Doorstep {
+	if s.down {
+		return cluster.Doorstep{Host: "cp", Port: "6443", Addresses: []string{"10.0.0.1"}, Closed: map[string]error{"10.0.0.1": errors.New("connection refused")}}
+	}
+	return cluster.Doorstep{Host: "cp", Port: "6443", Addresses: []string{"10.0.0.1"}, Certificate: &x509.Certificate{}}
 }

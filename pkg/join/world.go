@@ -48,6 +48,14 @@ type world interface {
 	// counts as what time cures.
 	KubeletWords(context.Context) host.Words
 
+	// Runtime is the container runtime; an error says why no kubelet could use it.
+	Runtime(context.Context) (host.Runtime, error)
+	PortTaken(port int) (bool, error)
+	KubeadmVersion() string // once KubeadmFit has asked for it
+	// Doorstep is what anybody sees of a server; ca is who should have signed its
+	// certificate, if that is known.
+	Doorstep(ctx context.Context, server string, ca []byte) cluster.Doorstep
+
 	// KubeadmFit: warning is what a person should know of a kubeadm that fits.
 	KubeadmFit(context.Context) (warning string, err error)
 	// Register says what a join registers our Node with. Probe asks for that
