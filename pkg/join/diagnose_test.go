@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodejoin/nodejoin/internal/cluster"
 	"github.com/nodejoin/nodejoin/internal/kubeadm"
+	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
 // Rule 17: what time does not cure ends within about a minute with its remedy; what it may cure is waited for.
@@ -133,7 +135,7 @@ func TestWhatCloudInitMayYetMendIsWaitedFor(t *testing.T) {
 				s.after(2*time.Minute, func() { s.clouding = false })
 				r, err := start()
 				wanted{reason: HostUnfit, joins: -1}.check(t, r, err)
-				took(t, r, 2*time.Minute, 3*time.Minute)
+				took(t, r, 2*time.Minute, 4*time.Minute)
 			})
 		})
 	}
@@ -155,4 +157,70 @@ func TestWhatKubeadmWarnsOfIsInTheReport(t *testing.T) {
 	if got := m.Warned(); len(got) != 1 || got[0] != "kubeadm warns of Hostname: words" {
 		t.Errorf("kept %q", got)
 	}
+}
+
+// cloud-init or DHCP has called it otherwise at a reboot. A kubelet that is restarted cannot report under its old name.
+func TestHostThatHasAnotherNameNowIsNotRestartedInVain(t *testing.T) {
+	for name, story := range map[string]struct {
+		prepare        func(*sim)
+		reason         Reason
+		restarts, back int
+		least, most    time.Duration
+	}{
+		"for good":              {func(*sim) {}, HostUnfit, 0, 0, time.Minute, 3 * time.Minute},
+		"and its Node deleted":  {func(s *sim) { s.node = nil }, HostUnfit, 0, 0, time.Minute, 3 * time.Minute},
+		"cloud-init is at work": {func(s *sim) { s.clouding = true; s.after(5*time.Minute, func() { s.clouding = false }) }, HostUnfit, 0, 0, 5 * time.Minute, 7 * time.Minute},
+		"until DHCP answers":    {func(s *sim) { s.after(40*time.Second, func() { s.override = "w0"; s.end(false) }) }, Recovered, 1, 0, 40 * time.Second, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, nil, func(s *sim, start func() (Report, error)) {
+				s.ready = true
+				s.joined()
+				s.alive, s.called = true, ""
+				s.renameHost()
+				if story.prepare(s); s.node != nil {
+					s.after(judge.GracePeriod, func() { s.node.Ready = "Unknown" })
+				}
+				r, err := start()
+				wanted{reason: story.reason, restarts: story.restarts, back: story.back}.check(t, r, err)
+				took(t, r, story.least, story.most)
+				if story.reason == HostUnfit && (!strings.Contains(r.Message, `"w0"`) || !strings.Contains(r.Message, `"w1"`) || !strings.Contains(r.Hint, "set-hostname")) {
+					t.Errorf("message %q, hint %q", r.Message, r.Hint)
+				}
+			})
+		})
+	}
+}
+
+func TestTokenThatIsNotForSigningIsSaid(t *testing.T) {
+	unsigned := cluster.Probe{Verdict: cluster.Unsigned, Signers: 1, Err: errors.New("not signed"), Node: cluster.Sighting{Answer: cluster.Absent}}
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.verdict = unsigned
+		r, err := start()
+		wanted{reason: TokenRejected}.check(t, r, err)
+		took(t, r, judge.TokenPatience, judge.TokenPatience+10*time.Second)
+		if !strings.Contains(r.Hint, "--usages signing") {
+			t.Errorf("hint %q", r.Hint)
+		}
+	})
+	t.Run("nobody's is signed for", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.verdict, s.ready = unsigned, true
+			s.verdict.Signers = 0
+			s.after(3*time.Minute, func() { s.verdict = cluster.Probe{} })
+			r, err := start()
+			wanted{reason: Joined, joins: 1}.check(t, r, err)
+		})
+	})
+	t.Run("its source may have another", func(t *testing.T) {
+		simulate(t, func(c *Config) { c.Token = Token{Command: "x"}; c.Timeout = 5 * time.Minute; c.Hold = 0 }, func(s *sim, start func() (Report, error)) {
+			s.verdict = unsigned
+			r, err := start()
+			wanted{reason: TokenRejected}.check(t, r, err)
+			took(t, r, 5*time.Minute, 5*time.Minute+time.Second)
+			if !strings.Contains(r.Hint, "--usages signing") {
+				t.Errorf("hint %q", r.Hint)
+			}
+		})
+	})
 }

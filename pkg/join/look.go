@@ -237,7 +237,7 @@ func (r *run) company() (judge.Machine, error) {
 	if err != nil {
 		return judge.Machine{}, err
 	}
-	here := judge.Machine{Mounts: mounts, Pods: pods}
+	here := judge.Machine{Mounts: mounts, Pods: pods, Naming: r.w.CloudInitWorks()}
 	for _, k := range kubeadms {
 		here.Kubeadm = fmt.Sprintf("kubeadm %s (process %d)", k.Command, k.PID)
 	}

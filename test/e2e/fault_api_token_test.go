@@ -83,8 +83,8 @@ func TestTokenThatIsSignedLateAndOneThatNeverIs(t *testing.T) {
 	other := s.newNode("w2", ready())
 	s.token, err = s.cp.Token(s.ctx, testbed.TokenOptions{NoSigning: true})
 	s.must(err)
-	s.start(other, s.args("--timeout", "15s", "--hold", "1s")...).end().is(5, "TokenRejected").counts(0, 0, 0, 0).
-		says("cluster-info is not signed for our token yet")
+	s.start(other, s.args()...).end().is(5, "TokenRejected").counts(0, 0, 0, 0).within(100*time.Second).
+		says("cluster-info is not signed for our token yet", "kubeadm token create --usages signing,authentication")
 }
 
 // kubeadm prints a malformed token in full; it never gets to see one. What is almost a token is a secret too.

@@ -60,7 +60,7 @@ func TestKubeletThatRefusesCgroupV1IsReportedWithItsWords(t *testing.T) {
 	}
 	refused := s.args("--attempt-timeout", "30s", "--timeout", "50s", "--hold", "5s")
 	s.inConfigMap("kubelet-config", "failCgroupV1: false", "failCgroupV1: true")
-	s.join(refused...).withoutItsKubelet(s.node, "cgroup v1")
+	s.join(refused...).withoutItsKubelet(s.node, "cgroup v1").says("unified_cgroup_hierarchy")
 }
 
 // From containerd 2 on the runtime tells the kubelet its cgroup driver. An older one does not, and these machines have no
@@ -76,7 +76,7 @@ func TestCgroupDriverIsTheRuntimesWhereItTells(t *testing.T) {
 
 // withoutItsKubelet is the end of a run whose kubelet does not start, with these words: with 3 where it said them twice to a
 // start of ours, else when the time is up.
-func (e ended) withoutItsKubelet(n *testbed.Node, words string) {
+func (e ended) withoutItsKubelet(n *testbed.Node, words string) ended {
 	e.s.Helper()
 	if e.code == 3 {
 		e.is(3, "HostUnfit").counts(some, anyNumber, anyNumber, 0).says(words)
@@ -86,6 +86,7 @@ func (e ended) withoutItsKubelet(n *testbed.Node, words string) {
 	if !strings.Contains(n.Log("kubelet"), words) {
 		e.s.Errorf("the kubelet of %s does not say %q", n.Name, words)
 	}
+	return e
 }
 
 func TestNodesOfTwoContainerdsJoinAndAreBackAfterADeletion(t *testing.T) {

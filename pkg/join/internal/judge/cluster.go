@@ -110,11 +110,20 @@ func (v *view) badSignature(c Cluster) Action {
 // refusedToken: not signed for, or answered with 401. Late is not wrong, but
 // after TokenPatience it is.
 func (v *view) refusedToken(c Cluster) Action {
+	at := v.f.Cluster.At
+	if passed := v.m.passedOver; !passed.IsZero() && at.Sub(passed) >= TokenPatience { // the signer is at work
+		a := v.wait("", TokenRejected, "the cluster takes our token, and signs cluster-info for others and not for it",
+			"it lacks the usage \"signing\": `kubeadm token create --usages signing,authentication` makes one that has it", c.Err)
+		if v.p.TokenFixed {
+			a.Kind = End
+		}
+		return a
+	}
 	if !c.unknownToken() {
 		return v.wait("", TokenRejected, "cluster-info is not signed for our token yet",
 			"the bootstrapsigner controller signs it within seconds of its start; `kubeadm token list` shows whether the token exists", c.Err)
 	}
-	rejected, at := v.tokenRejected(c.Err), v.f.Cluster.At
+	rejected := v.tokenRejected(c.Err)
 	if v.p.TokenFixed && !c.Old && at.Sub(v.m.servesSince) >= TokenPatience && at.Sub(v.m.refusedSince) >= TokenPatience/2 {
 		rejected.Kind = End
 	}

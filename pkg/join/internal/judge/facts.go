@@ -155,6 +155,7 @@ type Machine struct {
 	Mounts  []string // of fstab, at or around the kubelet's files, that are not there yet
 	Kubeadm string   // somebody else's kubeadm that is at work
 	Pods    int      // that live here
+	Naming  bool     // cloud-init is at work, and may yet call it by another name
 }
 
 // State of the kubelet's credentials.

@@ -107,6 +107,9 @@ func (v *view) bringBack(how Kind, why string, wanted time.Time, seen Topic) Act
 	if a, unfit := v.unit(); unfit {
 		return a
 	}
+	if a, other := v.renamed(); other && how == RestartKubelet {
+		return a
+	}
 	if k := v.f.Kubelet.Value; k.Stray && how != PutBack {
 		return v.wait(Verify, JoinFailed, fmt.Sprintf("%s, and the kubelet that runs (process %d) is not the service's", why, k.PID),
 			"a restart of the service would start a second one: see who has started it", nil).asking(v, Unit, ProbeSilent)

@@ -1,6 +1,9 @@
 package judge
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Heartbeat is what is known of the life of a Node that is not ours.
 type Heartbeat struct {
@@ -59,6 +62,22 @@ func (p Policy) another(n Node) bool {
 		return !sameID(p.SystemUUID, n.SystemUUID)
 	}
 	return p.MachineID != "" && n.MachineID != "" && !sameID(p.MachineID, n.MachineID)
+}
+
+// renamed: a kubelet that is started goes by the host's name, and its credentials are for one that this machine had before. The
+// name may be late, as at a boot; OpenRC does not tell with which arguments it would start one. Those of another machine came with an image, which is for other rows.
+func (v *view) renamed() (Action, bool) {
+	k, own := v.f.Kubelet.Value, v.f.Credentials.Value.NodeName
+	name := k.Name
+	if v.state() != Loaded || name == "" || name == own || !k.Running && k.Exits < 0 || v.m.Is == Foreign && v.p.another(v.sight().Node) {
+		return pass()
+	}
+	message := fmt.Sprintf("the kubelet's credentials are those of Node %q, and started now it would be Node %q, as this machine is called: it could not register", own, name)
+	hint := fmt.Sprintf("call this machine %q again (`hostnamectl set-hostname`), or drain it, delete that Node, and run nodejoin with --reset=always to join it under the new name", own)
+	if v.m.lasting(v.m.Since, v.now) < StatusPatience || v.f.Machine.Value.Naming {
+		return v.wait(Verify, JoinFailed, message, hint, nil).asking(v, Unit|Company, ProbeSilent), true
+	}
+	return end(HostUnfit, message, hint, nil)
 }
 
 // lacks says what the Node lacks for the wanted level.

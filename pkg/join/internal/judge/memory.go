@@ -80,6 +80,7 @@ type Memory struct {
 	refusedSince time.Time // the token is
 	badSignSince time.Time
 	strangeSince time.Time // the cluster's CA is of an algorithm that is not known
+	passedOver   time.Time // since when cluster-info is signed for others, and not for our token, which is taken
 	takenSince   time.Time // the token is taken throughout, and the kubelet's Node gone or dead
 	issuedSince  time.Time // our certificate request was first seen to be approved
 	Denial       string    // what was said of the denied certificate request that was seen last

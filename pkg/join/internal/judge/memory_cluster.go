@@ -33,6 +33,12 @@ func (m Memory) takeCluster(p Policy, f *Facts) Memory {
 	case m.strangeSince.IsZero():
 		m.strangeSince = at
 	}
+	switch passed := c.Verdict == Unsigned && c.Signers > 0 && c.Node.Answer >= Forbidden; {
+	case !passed:
+		m.passedOver = time.Time{}
+	case m.passedOver.IsZero():
+		m.passedOver = at
+	}
 	switch unknown := c.unknownToken(); {
 	case c.Verdict == BadSignature && at.Sub(m.badSignSince) >= SignatureAgain, unknown && m.refusedSince.IsZero():
 		m.refusedSince = at

@@ -187,8 +187,8 @@ var (
 	loadedAs = [][]int{valuesOf(byCreds, []string{"loaded", "expired", "of another CA", "another cluster's"})}
 	alone    = [][]int{{0, 1, 2}, {3, 4}}
 	// kubelets that only differ in what a restart and its like do not look at
-	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register"),
-		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs and is healthy", "runs under another name"),
+	kubelets = join(each(byKubelet, "not known", "no init system", "missing", "masked", "swap is on", "doomed", "starting", "runs astray", "cannot register", "runs under another name"),
+		same(byKubelet, "stopped", "failed"), same(byKubelet, "runs for an hour", "runs and is healthy"),
 		same(byKubelet, "runs for 59 s", "runs for 1 s", "in a crash loop", "steady after a crash loop", "is suspended"))
 	named  = apart(kubelets, valuesOf(byKubelet, []string{"runs under another name"})...) // where its name matters
 	others = []string{"another's", "another's, dead", "another's, alive", "the image's", "the image's, dead", "the image's, alive",
