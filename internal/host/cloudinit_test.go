@@ -26,3 +26,25 @@ func TestCloudInitIsAtWorkUntilItsResultUnlessItWaitsForUs(t *testing.T) {
 		}
 	}
 }
+
+// Nobody would ever start: the kubelet waits for cloud-init, which waits for user data, which waits for the kubelet.
+func TestAKubeletThatIsToStartAfterUsIsSeen(t *testing.T) {
+	for name, c := range map[string]struct{ after, cgroup, own, want string }{
+		"after cloud-init, in user data":         {"basic.target cloud-final.service", "0::/system.slice/cloud-final.service\n", "activating", "cloud-final.service"},
+		"after its target, in one process of it": {"cloud-init.target", "0::/system.slice/cloud-init-main.service\n", "activating", "cloud-init.target"},
+		"after cloud-init, as a service":         {"cloud-final.service", "0::/system.slice/nodejoin.service\n", "activating", ""},
+		"after our service":                      {"nodejoin.service", "1:name=systemd:/system.slice/nodejoin.service\n", "activating", "nodejoin.service"},
+		"after our service, which is up":         {"ssh.service", "0::/system.slice/ssh.service\n", "active", ""},
+		"in a session":                           {"cloud-final.service", "0::/user.slice/user-0.slice/session-1.scope\n", "active", ""},
+		"after what matters not":                 {"basic.target", "0::/system.slice/cloud-final.service\n", "activating", ""},
+	} {
+		programs(t, map[string]string{"systemctl": `case $2 in
+kubelet) echo LoadState=loaded; echo ActiveState=inactive; echo SubState=dead; echo "After=` + c.after + `" ;;
+*) echo ActiveState=` + c.own + ` ;;
+esac`})
+		h := machine(t, map[string]string{"/proc/self/cgroup": c.cgroup})
+		if u, err := h.Kubelet(t.Context()); err != nil || u.Blocked != c.want {
+			t.Errorf("%s: blocked by %q, wanted %q; %v", name, u.Blocked, c.want, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type Unit struct {
 	MainPID  int       // of its main process; 0: none, or not known
 	Since    time.Time // when that process was started; zero: not known
 	Exits    int       // how often the init system has started it again by itself since somebody started it; -1: not known
+	Blocked  string    // the unit after which it is to start, and which waits for this process to end; "": none
 	Looping  bool      // it waits for its next restart, and its process has ended twice within a minute
 }
 
@@ -36,13 +38,19 @@ type Unit struct {
 func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 	switch manager() {
 	case systemd:
-		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic")
+		out, err := output(ctx, "systemctl", "show", "kubelet", "-p", "LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,After")
 		if err != nil {
 			return Unit{}, err
 		}
 		u, err := systemdUnit(out)
-		if err != nil || u.MainPID == 0 {
+		if err != nil {
 			return u, err
+		}
+		if !u.Active {
+			u.Blocked = h.blocker(ctx, out)
+		}
+		if u.MainPID == 0 {
+			return u, nil
 		}
 		if p, err := h.process(u.MainPID); err == nil {
 			u.Since = h.started(p)
@@ -61,6 +69,43 @@ func (h Host) Kubelet(ctx context.Context) (Unit, error) {
 		return openrcUnit(status, boot), nil
 	}
 	return Unit{}, ErrNoInitSystem
+}
+
+// cloudInitEnds are what begins, or is over, when cloud-init has run what users gave it.
+var cloudInitEnds = []string{"cloud-final.service", "cloud-init.target"}
+
+var ownUnit = regexp.MustCompile(`(?m)^(?:0:|1:name=systemd):.*/([^/\n]+\.service)`)
+
+// blocker is that one of the units after which the kubelet is to start, by `systemctl show`, which is not done before this process
+// is: systemd would let the kubelet's start wait for it, and whoever starts it with it.
+func (h Host) blocker(ctx context.Context, show []string) string {
+	var after []string
+	for _, line := range show {
+		if list, ok := strings.CutPrefix(line, "After="); ok {
+			after = strings.Fields(list)
+		}
+	}
+	cgroup, _ := os.ReadFile(h.Path("/proc/self/cgroup"))
+	own := ownUnit.FindSubmatch(cgroup)
+	if len(after) == 0 || own == nil {
+		return ""
+	}
+	if cloudInits.Match(cgroup) {
+		for _, end := range cloudInitEnds {
+			if slices.Contains(after, end) {
+				return end
+			}
+		}
+	}
+	name := string(own[1])
+	if !slices.Contains(after, name) {
+		return ""
+	}
+	state, err := output(ctx, "systemctl", "show", name, "-p", "ActiveState")
+	if err != nil || !slices.Contains(state, "ActiveState=activating") {
+		return ""
+	}
+	return name
 }
 
 // atBoot is where systemd keeps what kubeadm's unit file asks for once it is enabled.

@@ -102,7 +102,7 @@ func TestTheInitSystemIsChosenAsKubeadmDoes(t *testing.T) {
 		if log := h.KubeletLog(t.Context(), 1); !slices.Equal(log, []string{"last"}) {
 			t.Errorf("got log %q", log)
 		}
-		want := []string{"systemctl show kubelet -p LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
+		want := []string{"systemctl show kubelet -p LoadState,UnitFileState,ActiveState,SubState,MainPID,NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,After",
 			"systemctl daemon-reload", "systemctl restart kubelet", "systemctl stop kubelet",
 			"systemctl daemon-reload", "systemctl start kubelet", "journalctl -u kubelet -n 1 --no-pager -o cat"}
 		if got := called(t, calls); !slices.Equal(got, want) {

@@ -224,3 +224,24 @@ func TestTokenThatIsNotForSigningIsSaid(t *testing.T) {
 		})
 	})
 }
+
+func TestKubeletThatIsToStartAfterUsEndsTheRun(t *testing.T) {
+	for name, prepare := range map[string]func(*sim){
+		"before a join":  func(*sim) {},
+		"of a member":    func(s *sim) { s.joined(); s.stopKubelet() },
+		"its Node apart": func(s *sim) { s.joined(); s.stopKubelet(); s.node = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, nil, func(s *sim, start func() (Report, error)) {
+				prepare(s)
+				s.unit.Blocked = "cloud-final.service"
+				r, err := start()
+				wanted{reason: HostUnfit}.check(t, r, err)
+				took(t, r, 0, 2*time.Minute)
+				if !strings.Contains(r.Message, "cloud-final.service") || !strings.Contains(r.Hint, "nodejoin.service") {
+					t.Errorf("message %q, hint %q", r.Message, r.Hint)
+				}
+			})
+		})
+	}
+}

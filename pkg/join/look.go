@@ -286,7 +286,7 @@ func (r *run) kubelet(ctx context.Context, said bool) (k judge.Kubelet, disabled
 	}
 	waits := strings.HasPrefix(unit.State, "activating")
 	k = judge.Kubelet{
-		Missing: unit.Missing, Masked: unit.Masked, Running: unit.Running, PID: unit.MainPID, Since: unit.Since, Exits: unit.Exits, State: unit.State,
+		Missing: unit.Missing, Masked: unit.Masked, Running: unit.Running, PID: unit.MainPID, Since: unit.Since, Exits: unit.Exits, State: unit.State, Blocked: unit.Blocked,
 		Failed: unit.Failing && !waits || unit.Looping, Starting: waits && !unit.Running,
 	}
 	told := ""

@@ -84,7 +84,7 @@ var core = []mutant{
 	{"8", "ending at once on a wrong CA", inCluster, "case WrongCA:", "case -1:"},
 	{"8", "looking at a bad signature again", inCluster, "case v.now.Sub(v.m.badSignSince) < SignatureAgain || v.f.Cluster.At.Sub(v.m.badSignSince) < SignatureAgain:", "case false:"},
 	{"8", "telling a mistyped secret from another cluster", inCluster, "case !c.Pinned:\n\t\trejected, _ = end(", "case true:\n\t\trejected, _ = end("},
-	{"§2", "the 60 s of a token that is refused", inCluster, "v.f.Cluster.At\n\tif v.p.TokenFixed &&", "v.f.Cluster.At\n\tif at.IsZero() && v.p.TokenFixed &&"},
+	{"§2", "the 60 s of a token that is refused", inCluster, "rejected := v.tokenRejected(c.Err)\n\tif v.p.TokenFixed &&", "rejected := v.tokenRejected(c.Err)\n\tif at.IsZero() && v.p.TokenFixed &&"},
 	{"§2", "a fresh answer before the token is rejected", inCluster, "if v.p.TokenFixed && !c.Old &&", "if v.p.TokenFixed &&"},
 	{"§2", "two lone 401 being no refusal", inHeard, "if c.Verdict <= NotServed { // a 401 before", "if false { // a 401 before"},
 	{"§2", "saying why a server that is proven must be waited for", inCluster, "but a reset must wait\", \"\", s.Err), true", "but a reset must wait\", \"\", nil), true"},
@@ -101,7 +101,7 @@ var core = []mutant{
 	{"17", "ending on a kubelet that never starts", inJudge, "case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused,", "case false,"},
 	{"17", "hearing its last words twice", inMemory, "k.Fatal, k.Exits, false\n", "k.Fatal, k.Exits, true\n"},
 	{"17", "hearing them from a later process", inMemory, "case k.Exits > m.fatalPID:", "case true:"},
-	{"17", "an act of ours before them", inMemory, `case k.Fatal == "" || !m.Started():`, `case k.Fatal == "" || !m.Started() && false:`},
+	{"17", "an act of ours before them", inMemory, `k.Passes || !m.Started():`, `k.Passes || !m.Started() && false:`},
 	{"17", "ending on what kubeadm finds unfit", inJudge, "case j.End != nil:", "case false:"},
 	{"17", "ending on programs that a person must mend", inJudge, "if v.f.Programs.Known() && v.f.Programs.Value.End != nil {", "if false {"},
 

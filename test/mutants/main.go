@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("copying the project: %w\n%s", err, out)
 		}
 	}
-	tries := slices.DeleteFunc(slices.Concat(back, again, tidy, others, core, reset), func(m mutant) bool { return !m.wanted(args) })
+	tries := slices.DeleteFunc(slices.Concat(back, again, tidy, others, core, reset, diagnosing), func(m mutant) bool { return !m.wanted(args) })
 	var broken error
 	for _, m := range tries {
 		if _, err := m.changed(dir); err != nil {

@@ -193,6 +193,7 @@ type Kubelet struct {
 	Since                   time.Time // its process runs
 	Exits                   int       // how often the init system has started it again by itself; -1: not known
 	State                   string    // the init system's own words
+	Blocked                 string    // the unit after which it is to start, and which waits for this run to end
 	NodeName                string    // by its arguments; "": they name none
 	Name                    string    // under which it registers, or would; "": not known
 	Arguments               string    // that tell whose it is, for a person

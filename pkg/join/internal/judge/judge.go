@@ -329,6 +329,9 @@ func (v *view) unit() (Action, bool) {
 		return end(HostUnfit, `there is no service "kubelet"`, "install the kubelet's package, or its unit file", nil)
 	case k.Value.Masked:
 		return end(HostUnfit, `the service "kubelet" is masked`, "run `systemctl unmask kubelet`", nil)
+	case k.Value.Blocked != "" && !k.Value.Running:
+		return end(HostUnfit, fmt.Sprintf(`the service "kubelet" is to start after %s, which waits for this nodejoin to end`, k.Value.Blocked),
+			"take that After= out of its drop-ins (`systemctl cat kubelet` shows them), or run nodejoin as nodejoin.service, and not in user data", nil)
 	// a kubelet without credentials may have no configuration yet, and one whose certificate has expired has nothing to start with
 	case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused,
 		k.Value.Shown && v.state() == Loaded && v.m.Is != Member:
