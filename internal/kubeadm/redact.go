@@ -140,12 +140,7 @@ func (r *Redactor) Redact(s string) string {
 func (r *Redactor) line(s string) string {
 	s = r.privateKey(s)
 	s = r.registered(s)
-	s = tokenShape.ReplaceAllStringFunc(s, func(m string) string {
-		if strings.HasPrefix(m[6:], apiWord) {
-			return m
-		}
-		return m[:6] + "." + redacted
-	})
+	s = tokens(s)
 	s = hexShape.ReplaceAllStringFunc(s, func(m string) string {
 		hash := strings.IndexByte(m, ':') + 1
 		if hash == 0 {
@@ -161,6 +156,31 @@ func (r *Redactor) line(s string) string {
 	s = jwtShape.ReplaceAllString(s, redacted)
 	return keyData.ReplaceAllString(s, "${1}"+redacted)
 }
+
+// tokens takes out what has the shape of a bootstrap token, but for labels of a host's name, which are no secrets: of a longer
+// one whose last label is letters alone, and with few digits, where a token has four or five of them. Tokens that were given
+// are registered, whatever they look like.
+func tokens(s string) string {
+	var b strings.Builder
+	at := 0
+	for _, found := range tokenShape.FindAllStringIndex(s, -1) {
+		m := s[found[0]:found[1]]
+		digits := strings.Count(digit.ReplaceAllString(m[7:], "#"), "#")
+		if strings.HasPrefix(m[6:], apiWord) || digits <= hostsDigits && hostsEnd.MatchString(s[found[1]:]) {
+			continue
+		}
+		b.WriteString(s[at:found[0]] + m[:6] + "." + redacted)
+		at = found[1]
+	}
+	return b.String() + s[at:]
+}
+
+const hostsDigits = 2
+
+var digit = regexp.MustCompile(`[0-9]`)
+
+// hostsEnd is how a host's name goes on, from within one of its labels.
+var hostsEnd = regexp.MustCompile(`^[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}(?:[^A-Za-z0-9.-]|\.?$|\.[^A-Za-z0-9])`)
 
 // registered takes out the secrets it was told of. What is left and right of one may make up another, so it looks again; if that
 // does not end, nothing of the text is worth keeping.

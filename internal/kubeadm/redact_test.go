@@ -20,6 +20,7 @@ const (
 func TestTokensAndKeysGoWhateverSurroundsThem(t *testing.T) {
 	for in, want := range map[string]string{
 		token:                            "abcdef.[redacted]",
+		token + ".Try again":             "abcdef.[redacted].Try again",
 		"token: " + token:                "token: abcdef.[redacted]",
 		`Invalid value: "` + token + `"`: `Invalid value: "abcdef.[redacted]"`,
 		"xx" + token + "yy":              "xxabcdef.[redacted]",
@@ -77,7 +78,7 @@ func TestKubeadmsOwnWordsStay(t *testing.T) {
 	}
 	for _, words := range []string{
 		"invalid bearer token, Bearer authentication", "validatingadmissionpolicies.admissionregistration.k8s.io is forbidden",
-		"customresourcedefinitions.apiextensions.k8s.io", "image registry.k8s.io/pause@sha256:" + certKey, "[kubelet-start] /var/lib/kubelet/config.yaml",
+		"worker1.productioncluster.example.com", "node01.productionclust1.example.com", "customresourcedefinitions.apiextensions.k8s.io", "image registry.k8s.io/pause@sha256:" + certKey, "[kubelet-start] /var/lib/kubelet/config.yaml",
 	} {
 		if got := NewRedactor().Redact(words); got != words {
 			t.Errorf("%q became %q", words, got)

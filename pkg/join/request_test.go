@@ -100,3 +100,18 @@ func TestRequestThatComesDuringTheWaitForTheNameIsNotThrownAway(t *testing.T) {
 		}
 	})
 }
+
+// The key of such a request was in the memory of a process that has ended: its certificate would be nobody's.
+func TestPendingRequestOfAKubeletInACrashLoopIsNotWaitedFor(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.ready = true
+		s.disk = host.Disk{KubeletConf: true, Leftovers: []string{"/etc/kubernetes/kubelet.conf"}}
+		s.request = &cluster.Request{Name: "csr-1", Pending: true}
+		s.dies, s.passes = "validate service connection", true
+		s.startKubelet()
+		s.after(12*time.Second, func() { s.dies = "" })
+		r, err := start()
+		wanted{reason: Joined, joins: 1, resets: 1}.check(t, r, err)
+		took(t, r, 0, 3*time.Minute)
+	})
+}
