@@ -66,6 +66,18 @@ func TestKubeletThatRefusesToRunIsAPersonsJob(t *testing.T) {
 			took(t, r, 3*time.Minute, 6*time.Minute)
 		})
 	})
+	t.Run("what time cures, of a member", func(t *testing.T) {
+		simulate(t, nil, func(s *sim, start func() (Report, error)) {
+			s.ready = true
+			s.joined()
+			s.end(false)
+			s.node, s.passes, s.dies = nil, true, "validate service connection"
+			s.startKubelet()
+			s.after(3*time.Minute, func() { s.dies = "" })
+			r, err := start()
+			wanted{reason: Recovered, restarts: -1}.check(t, r, err)
+		})
+	})
 	t.Run("time is up before the second", func(t *testing.T) {
 		simulate(t, func(c *Config) { c.Timeout, c.Hold = 13*time.Second, 0 }, func(s *sim, start func() (Report, error)) {
 			s.dies = unknownFlag
