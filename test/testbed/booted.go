@@ -20,13 +20,14 @@ type BootedOptions struct {
 	UserData    string   // for cloud-init, which does not run without
 	KubeletArgs []string // KUBELET_EXTRA_ARGS in /etc/default/kubelet
 	CNI         bool     // a CNI configuration from the start, as AddCNI of a Node
+	Real        bool     // a real machine, with a kernel of its own; BootedVariable makes all of them so
 }
 
 // Booted is a node that boots a distribution of its own: systemd, journald, cloud-init, sshd and containerd are the real
 // ones. kubeadm, kubelet and kubectl are the testbed's. Its units are systemd's, so ask its systemctl about them.
 //
 // It is a Machine with a system in a system: systemd-nspawn runs in the outer one, as its only unit, so whatever ends a
-// Machine ends a Booted too.
+// Machine ends a Booted too. A real machine has QEMU there.
 type Booted struct {
 	*Machine
 }
@@ -57,7 +58,11 @@ func (tb *Testbed) NewBooted(ctx context.Context, name string, opts BootedOption
 	if opts.Hostname == "" {
 		opts.Hostname = name
 	}
-	b, err := tb.newBooted(ctx, name, opts)
+	build := tb.newBooted
+	if opts.Real || os.Getenv(BootedVariable) == "real" {
+		build = tb.newReal
+	}
+	b, err := build(ctx, name, opts)
 	if err != nil {
 		return nil, fmt.Errorf("making booted node %s: %w", name, err)
 	}
@@ -91,14 +96,22 @@ func (tb *Testbed) newBooted(ctx context.Context, name string, opts BootedOption
 		}
 	}
 	b := &Booted{m}
-	if err := b.bootOuter(); err != nil {
+	if err := b.bootOuter(ctx); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{"kubelet", "kubectl"} {
+		if err := os.Symlink(filepath.Join(machine.PartsDir, name), b.Path("/usr/bin/"+name)); err != nil {
+			return nil, err
+		}
 	}
 	return b, b.prepare(ctx, opts)
 }
 
 // bootOuter makes the disk of the inner system visible.
-func (b *Booted) bootOuter() error {
+func (b *Booted) bootOuter(ctx context.Context) error {
+	if b.computer != nil {
+		return b.bootOuterReal(ctx)
+	}
 	if err := b.boot(); err != nil {
 		return err
 	}
@@ -122,11 +135,6 @@ func (b *Booted) prepare(ctx context.Context, opts BootedOptions) error {
 	}
 	for path, text := range files {
 		if err := b.WriteFile(path, text, 0o644); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"kubelet", "kubectl"} {
-		if err := os.Symlink(filepath.Join(machine.PartsDir, name), b.Path("/usr/bin/"+name)); err != nil {
 			return err
 		}
 	}
@@ -162,8 +170,11 @@ func (b *Booted) Boot(ctx context.Context) error {
 }
 
 func (b *Booted) bootInner(ctx context.Context) error {
+	if b.computer != nil {
+		return b.bootComputer(ctx)
+	}
 	if b.outer() == 0 { // after a PowerOff
-		if err := b.bootOuter(); err != nil {
+		if err := b.bootOuter(ctx); err != nil {
 			return err
 		}
 	}
@@ -221,7 +232,8 @@ func (b *Booted) WaitBoot(ctx context.Context) error {
 // then Boot.
 func (b *Booted) Reboot(ctx context.Context) error {
 	old := b.BootID()
-	if _, err := b.Run(ctx, "systemctl", "reboot"); err != nil {
+	// The connection to a real machine may end before the command does.
+	if _, err := b.Run(ctx, "systemctl", "reboot"); err != nil && b.computer == nil {
 		return err
 	}
 	return b.WaitReboot(ctx, old)
@@ -229,7 +241,11 @@ func (b *Booted) Reboot(ctx context.Context) error {
 
 // WaitReboot returns when systemd runs with another boot_id than the given.
 func (b *Booted) WaitReboot(ctx context.Context, old string) error {
-	if err := b.waitSystemd(ctx, old); err != nil {
+	wait := b.waitSystemd
+	if b.computer != nil {
+		wait = b.waitComputer
+	}
+	if err := wait(ctx, old); err != nil {
 		return fmt.Errorf("rebooting %s: %w", b.Name, err)
 	}
 	return nil
@@ -237,6 +253,9 @@ func (b *Booted) WaitReboot(ctx context.Context, old string) error {
 
 // BootID is what the kubelet reports, empty if the node does not run. systemd-nspawn makes one for each boot.
 func (b *Booted) BootID() string {
+	if b.remote() {
+		return b.bootIDOfComputer(context.Background())
+	}
 	if b.pid() == 0 {
 		return ""
 	}
@@ -257,7 +276,12 @@ func (b *Booted) Install(file, path string, mode os.FileMode) error {
 func (b *Booted) Root() string { return fmt.Sprintf("/proc/%d/root%s", b.outer(), innerRoot) }
 
 // Console is the whole journal of all boots so far; it can be read when the node is off.
-func (b *Booted) Console() string { return b.Machine.Log(nspawnUnit) }
+func (b *Booted) Console() string {
+	if b.computer != nil {
+		return b.Machine.Log(qemuUnit)
+	}
+	return b.Machine.Log(nspawnUnit)
+}
 
 // Log is what a unit has printed so far, in all boots.
 func (b *Booted) Log(unit string) string {
@@ -316,6 +340,9 @@ func (b *Booted) SSH(from *Machine, args ...string) ([]string, error) {
 func (m *Machine) enter(cmd machine.Command) (machine.Command, error) {
 	if m.inner == "" {
 		return cmd, nil
+	}
+	if m.remote() {
+		return m.sshCommand(cmd), nil
 	}
 	target, err := pidInside(m.pid())
 	if err != nil {

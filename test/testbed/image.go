@@ -30,9 +30,14 @@ var imageMasked = []string{
 	"console-getty.service", "getty@tty1.service", "dev-hugepages.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
 }
 
+const (
+	kubeletService = "/usr/lib/systemd/system/kubelet.service"
+	kubeletDropIn  = kubeletService + ".d/10-kubeadm.conf"
+)
+
 // imageFiles come on top of the packages. The kubelet's unit and drop-in say what those of kubeadm's packages say.
 var imageFiles = map[string]string{
-	"/usr/lib/systemd/system/kubelet.service": `[Unit]
+	kubeletService: `[Unit]
 Description=kubelet: The Kubernetes Node Agent
 Wants=network-online.target
 After=network-online.target
@@ -46,7 +51,7 @@ RestartSec=10
 [Install]
 WantedBy=multi-user.target
 `,
-	"/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": `[Service]
+	kubeletDropIn: `[Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
@@ -75,25 +80,40 @@ ExecStart=/bin/sh -ec 'findmnt --list --noheadings --types cgroup --output TARGE
 }
 
 var imageLinks = map[string]string{
-	"/etc/systemd/system/multi-user.target.wants/kubelet.service": "/usr/lib/systemd/system/kubelet.service",
+	"/etc/systemd/system/multi-user.target.wants/kubelet.service": kubeletService,
 	"/etc/systemd/system/sysinit.target.wants/testbed.service":    "/usr/lib/systemd/system/testbed.service",
 }
 
 // mmdebstrap and not debootstrap, which takes no virtual package for a dependency: cloud-init's own have some.
-var debootstrap = []string{"mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=" + strings.Join(imagePackages, ","),
-	"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"}
+func debootstrap(packages []string) []string {
+	return []string{"mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=" + strings.Join(packages, ","),
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*"}
+}
+
+// image is a recipe for the root folder of a system.
+type image struct {
+	name     string
+	command  []string // mmdebstrap with its options
+	masked   []string
+	files    map[string]string
+	links    map[string]string
+	sysctls  map[string]string                                              // files that a machine shows in place of /proc/sys'
+	finished func(ctx context.Context, root string) (dir string, err error) // what becomes the image; nil: the root itself
+}
+
+var bootedImage = image{"image of booted nodes", debootstrap(imagePackages), imageMasked, imageFiles, imageLinks, sysctlsOfKubelet, nil}
 
 // BuildImage makes the image that booted nodes start from, unless it is in the user's cache already, and tells on out what
 // it is doing. It is the host's own Debian or Ubuntu, from the package sources that the host's apt has.
 func BuildImage(ctx context.Context, out io.Writer) (string, error) {
-	dir, err := buildImage(ctx, out)
+	dir, err := bootedImage.build(ctx, out)
 	if err != nil {
 		return "", fmt.Errorf("making the booted node's image: %w", err)
 	}
 	return dir, nil
 }
 
-func buildImage(ctx context.Context, out io.Writer) (string, error) {
+func (i image) build(ctx context.Context, out io.Writer) (string, error) {
 	system, codename := hostSystem()
 	if codename == "" {
 		return "", fmt.Errorf("this host is %q, and it is made of Debian's or Ubuntu's packages\n  to mend it: run this on Debian or Ubuntu", system)
@@ -103,7 +123,7 @@ func buildImage(ctx context.Context, out io.Writer) (string, error) {
 		return "", fmt.Errorf("finding the cache folder: %w", err)
 	}
 	cache = filepath.Join(cache, "nodejoin-testbed")
-	recipe := fmt.Sprint(codename, runtime.GOARCH, debootstrap, imageMasked, imageFiles, imageLinks, sysctlsOfKubelet)
+	recipe := fmt.Sprint(codename, runtime.GOARCH, i.command, i.masked, i.files, i.links, i.sysctls)
 	dir := filepath.Join(cache, "images", codename+"-"+digest(recipe))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
@@ -119,7 +139,7 @@ func buildImage(ctx context.Context, out io.Writer) (string, error) {
 	if err := Need(ctx, out, map[string]string{"mmdebstrap": "mmdebstrap"}); err != nil {
 		return "", err
 	}
-	label := fmt.Sprintf("image of booted nodes (%s)", system)
+	label := fmt.Sprintf("%s (%s)", i.name, system)
 	fmt.Fprintf(out, "%s: building ...\n", label)
 	started, tmp := time.Now(), dir+".new"
 	if err := os.RemoveAll(tmp); err != nil {
@@ -129,25 +149,30 @@ func buildImage(ctx context.Context, out io.Writer) (string, error) {
 	if err := os.MkdirAll(tmp, 0o755); err != nil {
 		return "", err
 	}
-	root := filepath.Join(tmp, "root")
-	if err := bootstrap(ctx, codename, root); err != nil {
+	made := filepath.Join(tmp, "root")
+	if err := i.bootstrap(ctx, codename, made); err != nil {
 		return "", err
 	}
-	if err := finishImage(root); err != nil {
+	if err := i.finish(made); err != nil {
 		return "", err
+	}
+	if i.finished != nil {
+		if made, err = i.finished(ctx, made); err != nil {
+			return "", err
+		}
 	}
 	fmt.Fprintf(out, "%s: built in %s\n", label, time.Since(started).Round(time.Second))
-	return dir, os.Rename(root, dir)
+	return dir, os.Rename(made, dir)
 }
 
 // bootstrap leaves nothing running or mounted, whatever ends it: it has PIDs and mounts of its own, and ends with this process.
-func bootstrap(ctx context.Context, codename, dir string) error {
+func (i image) bootstrap(ctx context.Context, codename, dir string) error {
 	sources, err := aptSources(ctx, codename)
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && exec "$@"`, "sh")
-	cmd.Args = slices.Concat(cmd.Args, debootstrap, []string{codename, dir, "-"})
+	cmd.Args = slices.Concat(cmd.Args, i.command, []string{codename, dir, "-"})
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(dir))
 	cmd.Stdin = strings.NewReader(sources)
 	var output bytes.Buffer
@@ -196,12 +221,12 @@ func aptSources(ctx context.Context, codename string) (string, error) {
 	return sources.String(), nil
 }
 
-func finishImage(dir string) error {
+func (i image) finish(dir string) error {
 	files := map[string]string{"/etc/machine-id": "", "/etc/resolv.conf": ""}
-	for path, text := range imageFiles {
+	for path, text := range i.files {
 		files[path] = text
 	}
-	for path, value := range sysctlsOfKubelet {
+	for path, value := range i.sysctls {
 		files["/usr/lib/testbed/proc/sys/"+path] = value + "\n"
 	}
 	for path, text := range files {
@@ -217,10 +242,10 @@ func finishImage(dir string) error {
 		}
 	}
 	links := map[string]string{}
-	for _, unit := range imageMasked {
+	for _, unit := range i.masked {
 		links["/etc/systemd/system/"+unit] = "/dev/null"
 	}
-	for path, target := range imageLinks {
+	for path, target := range i.links {
 		links[path] = target
 	}
 	for path, target := range links {

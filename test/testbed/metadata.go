@@ -44,6 +44,9 @@ ExecStart=/bin/sh -ec 'cd /run; mkdir -p firmware/work firmware/class/dmi/id; ec
 
 // StartMetadata does that for a booted node. From the next boot on its firmware, too, says that it is EC2's.
 func (b *Booted) StartMetadata(i Instance) error {
+	if b.computer != nil {
+		return b.Machine.StartMetadata(i) // its firmware says so
+	}
 	const units = "/etc/systemd/system/"
 	if err := errors.Join(
 		b.WriteFile(units+"firmware.service", firmware, 0o644),

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -273,8 +274,8 @@ func (n *Node) WrapKubeadm(script string) error {
 
 // KubeadmCalls lists all calls of kubeadm, oldest first. They have no exit status: the recorder becomes kubeadm.
 func (m *Machine) KubeadmCalls() ([]Call, error) {
-	data, err := os.ReadFile(m.Path(kubeadmCalls))
-	if os.IsNotExist(err) {
+	data, err := m.ReadFile(kubeadmCalls)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {

@@ -43,6 +43,15 @@ type Proc struct {
 
 // Start runs a program in the machine. If ctx ends first, its whole process group is killed.
 func (m *Machine) Start(ctx context.Context, cmd Command) (*Proc, error) {
+	inside, err := m.enter(machine.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir})
+	if err != nil {
+		return nil, err
+	}
+	return m.startOuter(ctx, cmd, inside)
+}
+
+// startOuter is Start for what a command becomes in the outer system of a booted node.
+func (m *Machine) startOuter(ctx context.Context, cmd Command, inside machine.Command) (*Proc, error) {
 	p := &Proc{Stdout: &Buffer{}, Stderr: &Buffer{}, done: make(chan struct{}), args: cmd.Args}
 	var copies sync.WaitGroup
 	var readers []*os.File
@@ -77,10 +86,6 @@ func (m *Machine) Start(ctx context.Context, cmd Command) (*Proc, error) {
 		return nil, err
 	}
 	defer closeStderr()
-	inside, err := m.enter(machine.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir})
-	if err != nil {
-		return nil, err
-	}
 	p.running, err = machine.Run(m.socket(), inside, stdin, stdout, stderr)
 	if err != nil {
 		return nil, fmt.Errorf("running %q on %s: %w", cmd.Args, m.Name, err)
@@ -153,6 +158,19 @@ func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return m.ended(ctx, p, args)
+}
+
+// runOuter is Run in the outer system of a booted node.
+func (m *Machine) runOuter(ctx context.Context, args ...string) (string, error) {
+	p, err := m.startOuter(ctx, Command{Args: args}, machine.Command{Args: args})
+	if err != nil {
+		return "", err
+	}
+	return m.ended(ctx, p, args)
+}
+
+func (m *Machine) ended(ctx context.Context, p *Proc, args []string) (string, error) {
 	exit := p.Wait()
 	if ctx.Err() != nil {
 		return p.Stdout.String(), fmt.Errorf("running %q on %s: %w\n%s%s", args, m.Name, context.Cause(ctx), p.Stdout, p.Stderr)
