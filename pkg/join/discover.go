@@ -120,6 +120,19 @@ func (r *run) clusterOf(p cluster.Probe) judge.Cluster {
 	return c
 }
 
+// readAhead has the programs of a join read, once, while there is nothing to do but wait for an API server. A join is all
+// that this fact is asked for: a member asks with its own credentials. From when there is a server nothing is read.
+func (r *run) readAhead(ctx context.Context) {
+	c := r.facts.Cluster
+	switch {
+	case r.pace.readEnd == nil && !r.DryRun && c.Known() && c.Value.Verdict == judge.Unreachable:
+		ctx, r.pace.readEnd = context.WithCancel(ctx)
+		go r.w.ReadPrograms(ctx)
+	case r.pace.readEnd != nil && c.Known() && c.Value.Verdict == judge.Proven:
+		r.pace.readEnd()
+	}
+}
+
 // warnClock: who is an hour off finds good certificates and tokens invalid.
 func (r *run) warnClock(ahead time.Duration) {
 	if ahead.Abs() < clockPatience || r.pace.clockSaid {
@@ -175,6 +188,7 @@ type pace struct {
 	took      time.Duration // by the server, for that answer
 	busy      time.Duration // what the first answer, or two in a row at least, took; less by half with each later one
 	clockSaid bool
+	readEnd   context.CancelFunc // of what is read ahead; nil: nothing was
 }
 
 // after is fast while a control plane is just coming up, and calm else. A server

@@ -186,3 +186,7 @@ func (m *machine) runtimeServes(ctx context.Context) error {
 	}
 	return err
 }
+
+func (m *machine) ReadPrograms(ctx context.Context) {
+	host.ReadPrograms(ctx, m.plan.Kubeadm, "kubelet", "containerd", "crio")
+}

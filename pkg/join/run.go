@@ -217,6 +217,7 @@ func (r *run) loop(ctx context.Context) (held string, err error) {
 				}
 			}
 			r.ask(run, next.Ask)
+			r.readAhead(run)
 			if err := r.hear(run, next.Until, tick.C); err != nil {
 				return "", err
 			}

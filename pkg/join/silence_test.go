@@ -119,3 +119,59 @@ func TestSilenceIsNoWordAboutAPendingRequest(t *testing.T) {
 		wanted{reason: AlreadyJoined}.check(s.t, r, err)
 	})
 }
+
+func TestProgramsAreReadOnceWhileAControlPlaneIsWaitedFor(t *testing.T) {
+	simulate(t, nil, func(s *sim, start func() (Report, error)) {
+		s.down = true // and not ready, so its Node is held for long
+		s.after(10*time.Minute, func() {
+			s.down = false
+			if len(s.reads) != 1 || s.reads[0].Err() != nil {
+				t.Errorf("%d reads", len(s.reads))
+			}
+		})
+		s.after(10*time.Minute+20*time.Second, func() {
+			if len(s.reads) != 1 || s.reads[0].Err() == nil {
+				t.Errorf("%d reads, or it goes on while a join wants the disk", len(s.reads))
+			}
+		})
+		r, err := start()
+		wanted{reason: Joined, joins: 1}.check(t, r, err)
+		if len(s.reads) != 1 {
+			t.Errorf("%d reads", len(s.reads))
+		}
+	})
+}
+
+func TestProgramsAreNotReadWhereNobodyWaitsOrAMemberDoes(t *testing.T) {
+	for about, world := range map[string]struct {
+		change func(*Config)
+		set    func(*sim)
+	}{
+		"a live cluster": {nil, func(*sim) {}},
+		"a member whose API server is away": {nil, func(s *sim) {
+			s.joined()
+			s.down = true
+			s.after(10*time.Minute, func() { s.down = false })
+		}},
+		"a member whose credentials are not understood": {func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim) {
+			s.joined()
+			s.torn, s.down = cluster.ErrNotUnderstood, true
+		}},
+		"a member whose certificate has expired": {func(c *Config) { c.Timeout = 5 * time.Minute }, func(s *sim) {
+			s.joined()
+			s.creds.NotAfter, s.down = time.Now().Add(-time.Hour), true
+		}},
+		"a dry run": {func(c *Config) { c.DryRun, c.Timeout = true, 5*time.Minute }, func(s *sim) { s.down = true }},
+	} {
+		t.Run(about, func(t *testing.T) {
+			simulate(t, world.change, func(s *sim, start func() (Report, error)) {
+				s.ready = true
+				world.set(s)
+				_, _ = start()
+				if len(s.reads) != 0 {
+					t.Errorf("%d reads", len(s.reads))
+				}
+			})
+		})
+	}
+}

@@ -84,7 +84,8 @@ type sim struct {
 	source    func() string               // what a source holds that follows the cluster's token
 	slow      time.Duration               // that source
 	caFile    []byte
-	log       []string // what was done to the machine
+	log       []string          // what was done to the machine
+	reads     []context.Context // of the programs that a join starts
 
 	interrupt   func() // as a signal does
 	interrupted time.Time
@@ -276,6 +277,8 @@ func (s *sim) KubeletProcesses() ([]host.KubeletProcess, error) {
 	}
 	return []host.KubeletProcess{{PID: s.pid(), Ancestors: []int{1}, Started: s.born, Suspended: s.suspended, Args: host.KubeletArgs{HostnameOverride: s.override, NoRegistration: s.aloof}}}, nil
 }
+
+func (s *sim) ReadPrograms(ctx context.Context) { s.change(func() { s.reads = append(s.reads, ctx) }) }
 
 // StartsAtBoot is not known of every other kubelet, whose service is asked then.
 func (s *sim) StartsAtBoot() bool {

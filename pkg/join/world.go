@@ -58,6 +58,8 @@ type world interface {
 
 	// KubeadmFit: warning is what a person should know of a kubeadm that fits.
 	KubeadmFit(context.Context) (warning string, err error)
+	// ReadPrograms reads what a join starts, so that it is in memory.
+	ReadPrograms(context.Context)
 	// Register says what a join registers our Node with. Probe asks for that
 	// Node from then on; before, for the one whose credentials are here.
 	Register(registration)
