@@ -22,7 +22,7 @@ SCHEDULES ?= 1000
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help build unit schedules parts e2e test faults mutants bench matrix snapshot demo picture lint size ci clean
+.PHONY: help build unit schedules parts e2e test faults mutants bench matrix vm snapshot demo picture lint size ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ build: ## Build bin/nodejoin
 unit: schedules ## Test the packages alone, in minutes
 	go test -race -shuffle=on ./...
 	go test -count=1 ./pkg/join/internal/judge
-	cd test && go test -count=1 ./faults ./bench ./matrix
+	cd test && go test -count=1 ./faults ./bench ./matrix ./vm
 
 schedules: ## Play random schedules under virtual time, others each time: SCHEDULES=20000 for a hunt
 	go test -count=1 -timeout 20m -run '^TestPromisesHold' ./pkg/join -rapid.checks=$(SCHEDULES)
@@ -59,6 +59,9 @@ bench: ## Measure nodejoin beside what it replaces, into test/bench: two hours a
 matrix: parts ## Tell a dozen stories of every minor of Kubernetes, into test/matrix: hours; K8S=1.34 for one (root)
 	cd test && go run ./matrix $(K8S)
 
+vm: parts $(TOOLS)/goreleaser $(TOOLS)/syft ## Tell stories of real machines in QEMU, into test/vm: hours without KVM; STORY=OpenRC for one (root)
+	cd test && go run ./vm $(STORY)
+
 # goreleaser asks for the commit only where there is a remote, which a copy may not have.
 snapshot: $(TOOLS)/goreleaser $(TOOLS)/syft ## Make what a release is made of into dist/, unsigned
 	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://github.com/nodejoin/nodejoin \
@@ -79,7 +82,7 @@ picture: ## Draw README's picture: nodejoin's live view as a Node is deleted and
 lint: ## Vet, lint, and hold the arrows between the packages
 	go run $(GOLANGCI_LINT) run ./...
 	go run $(ACTIONLINT) .github/workflows/*.yml
-	cd test && go vet ./...
+	cd test && go vet ./... && go vet -tags vm ./e2e ./testbed
 
 size: parts ## The stripped binary's size, and the peak memory of a whole join (root)
 	cd test && go test -count=1 -run '^TestSize' -v ./e2e | grep -E 'MB|^(ok|FAIL|---)'

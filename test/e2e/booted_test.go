@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,15 +20,28 @@ type bootedStory struct {
 // tokenFile is where user data puts a token.
 const tokenFile = "/root/token"
 
+// longestReal is longest for real machines, which may have to do without the host's help.
+const longestReal = 40 * time.Minute
+
 // tellBooted begins a story with a control plane that is not started and a booted node that is switched off.
 func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 	t.Helper()
+	return tellBootedIn(t, testbed.ControlPlaneOptions{}, opts)
+}
+
+// tellBootedIn is tellBooted in a cluster that is not like the others.
+func tellBootedIn(t *testing.T, cluster testbed.ControlPlaneOptions, opts testbed.BootedOptions) *bootedStory {
+	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	most := longest
+	if testbed.BootedAreReal() {
+		most = longestReal
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	t.Cleanup(cancel)
 	s := &bootedStory{story: &story{T: t, ctx: ctx, tb: testbed.New(t), shared: &shared{}}}
 	var err error
-	if s.cp, err = s.tb.NewControlPlane(ctx, testbed.ControlPlaneOptions{}); err != nil {
+	if s.cp, err = s.tb.NewControlPlane(ctx, cluster); err != nil {
 		t.Fatal(err)
 	}
 	if s.node, err = s.tb.NewBooted(ctx, "b1", opts); err != nil {
@@ -37,7 +51,7 @@ func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 	c := watch(s.node)
 	c.sources = []string{tokenFile, "/etc/nodejoin/token", "/run/credentials/nodejoin.service/token"} // the unit's, and systemd's copy
 	t.Cleanup(func() {
-		leaks := c.end()
+		leaks := append(c.end(), s.leaksInside(c.sources)...)
 		if strings.Contains(s.node.Console(), testbed.TokenMark) {
 			leaks = append(leaks, "the journal")
 		}
@@ -46,6 +60,25 @@ func tellBooted(t *testing.T, opts testbed.BootedOptions) *bootedStory {
 		}
 	})
 	return s
+}
+
+// leaksInside are the files of a real machine in which a token is; the host sees none of them.
+func (s *bootedStory) leaksInside(sources []string) (leaks []string) {
+	if !testbed.BootedAreReal() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := s.node.Run(ctx, "sh", "-c", "grep -rslF "+testbed.TokenMark+" /etc /run /var /root /tmp /home /dev/shm; [ $? -lt 3 ]")
+	if err != nil {
+		return []string{"what cannot be read: " + err.Error()}
+	}
+	for path := range strings.FieldsSeq(out) {
+		if !slices.Contains(sources, path) && !slices.ContainsFunc(unwatched, func(folder string) bool { return strings.HasPrefix(path, folder+"/") }) {
+			leaks = append(leaks, path)
+		}
+	}
+	return leaks
 }
 
 // startCluster starts the control plane and gives the story a token.

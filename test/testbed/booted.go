@@ -21,6 +21,7 @@ type BootedOptions struct {
 	KubeletArgs []string // KUBELET_EXTRA_ARGS in /etc/default/kubelet
 	CNI         bool     // a CNI configuration from the start, as AddCNI of a Node
 	Real        bool     // a real machine, with a kernel of its own; BootedVariable makes all of them so
+	OpenRC      bool     // of a real machine: Debian's OpenRC is its init system, and systemd is not there
 }
 
 // Booted is a node that boots a distribution of its own: systemd, journald, cloud-init, sshd and containerd are the real
@@ -59,7 +60,7 @@ func (tb *Testbed) NewBooted(ctx context.Context, name string, opts BootedOption
 		opts.Hostname = name
 	}
 	build := tb.newBooted
-	if opts.Real || os.Getenv(BootedVariable) == "real" {
+	if opts.Real || BootedAreReal() {
 		build = tb.newReal
 	}
 	b, err := build(ctx, name, opts)

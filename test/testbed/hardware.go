@@ -123,6 +123,18 @@ func (h hardware) accelerator(image string) []string {
 	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
 }
 
+// Accelerator names what runs the real machines of this host: "KVM", or "TCG", which translates.
+func Accelerator(ctx context.Context) (string, error) {
+	image, err := BuildRealImage(ctx, io.Discard)
+	if err != nil {
+		return "", err
+	}
+	if runsKernel(computers[runtime.GOARCH], image) {
+		return "KVM", nil
+	}
+	return "TCG", nil
+}
+
 // kvm: a host that is virtual itself may refuse the register of arch-capabilities, which nothing here needs.
 func (h hardware) kvm() []string {
 	if h.arch == "amd64" {

@@ -19,6 +19,9 @@ import (
 // BootedVariable set to "real" makes every booted node a real machine, so that every story can be told of them.
 const BootedVariable = "TESTBED_BOOTED"
 
+// BootedAreReal tells whether it is.
+func BootedAreReal() bool { return os.Getenv(BootedVariable) == "real" }
+
 // computer is what a booted node has that is a real machine: a computer that QEMU makes, with the distribution's own kernel,
 // a firmware that says Amazon EC2, a disk and a serial console, on which the whole journal is read. QEMU is the only unit of the outer
 // system, whose network namespace has a bridge from the testbed's network to the computer, and an address of its own there:
@@ -68,6 +71,34 @@ func (tb *Testbed) newReal(ctx context.Context, name string, opts BootedOptions)
 	if err != nil {
 		return nil, err
 	}
+	b, err := tb.realWith(ctx, name, opts, image, filepath.Join(image, imageDisk))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.prepare(ctx, opts); err != nil {
+		return nil, err
+	}
+	if err := b.prepareReal(); err != nil || !opts.OpenRC {
+		return b, err
+	}
+	return b, b.prepareOpenRC()
+}
+
+// Clone makes another real machine of a snapshot's disk, switched off: another computer in another seat of the network, and
+// everything else as it was.
+func (b *Booted) Clone(ctx context.Context, s Snapshot, name string) (*Booted, error) {
+	clone, err := b.tb.realWith(ctx, name, BootedOptions{Hostname: b.Hostname}, b.computer.image, s.disk)
+	if err == nil {
+		err = errors.Join(clone.address(), copyFile(b.keyFile("root"), clone.keyFile("root")), copyFile(b.keyFile("root"), clone.disk(sshKey)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cloning %s: %w", b.Name, err)
+	}
+	return clone, nil
+}
+
+// realWith is a computer with a copy of a disk.
+func (tb *Testbed) realWith(ctx context.Context, name string, opts BootedOptions, image, disk string) (*Booted, error) {
 	parts, err := BuildNodeParts(ctx, tb.out, "")
 	if err != nil {
 		return nil, err
@@ -85,17 +116,11 @@ func (tb *Testbed) newReal(ctx context.Context, name string, opts BootedOptions)
 			return nil, err
 		}
 	}
-	if err := copyFile(filepath.Join(image, imageDisk), m.disk(diskFile)); err != nil {
+	if err := copyFile(disk, m.disk(diskFile)); err != nil {
 		return nil, err
 	}
 	b := &Booted{m}
-	if err := b.bootOuter(ctx); err != nil {
-		return nil, err
-	}
-	if err := b.prepare(ctx, opts); err != nil {
-		return nil, err
-	}
-	return b, b.prepareReal()
+	return b, b.bootOuter(ctx)
 }
 
 // bootOuterReal makes the surroundings of the computer, which stays off.
@@ -124,14 +149,17 @@ func (b *Booted) prepareReal() error {
 			return err
 		}
 	}
+	return errors.Join(b.address(), copyFile(b.keyFile("root"), b.disk(sshKey)))
+}
+
+// address gives the system the addresses of the computer's seat.
+func (b *Booted) address() error {
 	addr, hub := addressOf(b.number), addressOf(1)
 	network := fmt.Sprintf("[Match]\nName=eth0\n[Network]\nAddress=%s/16\nGateway=%s\nGateway=%s\nIPv6AcceptRA=no\n"+
 		"[Address]\nAddress=%s/64\nDuplicateAddressDetection=none\n"+
 		"[Route]\nDestination=%s/32\nScope=link\n[Neighbor]\nAddress=%[5]s\nLinkLayerAddress=%s\n",
 		addr.v4, hub.v4, hub.v6, addr.v6, metadataIP, b.computer.outer.mac())
-	return errors.Join(
-		b.WriteFile("/etc/systemd/network/testbed.network", network, 0o644),
-		copyFile(b.keyFile("root"), b.disk(sshKey)))
+	return b.WriteFile("/etc/systemd/network/testbed.network", network, 0o644)
 }
 
 // bootComputer switches the computer on and returns when it is reached by SSH.
@@ -156,7 +184,7 @@ func (b *Booted) bootComputer(ctx context.Context) error {
 		// What is in the host's memory survives a QEMU that is killed, so flushing it to the host's disk changes nothing.
 		"-drive", "if=none,id=root,format=raw,cache=unsafe,discard=unmap,file=" + diskFile, "-device", "virtio-blk-pci,drive=root",
 		"-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=net,mac=" + addressOf(b.number).mac().String(),
-		"-device", "virtio-rng-pci"}, h.accelerator(c.image)...)
+		"-device", "virtio-rng-pci", "-device", "pcie-root-port,id=late,chassis=1"}, h.accelerator(c.image)...)
 	for _, file := range []string{imageKernel, imageInitrd} {
 		if err := copyFile(filepath.Join(c.image, file), b.disk("/node/"+file)); err != nil {
 			return err
