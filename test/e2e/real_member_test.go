@@ -3,12 +3,12 @@
 package e2e
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodejoin/nodejoin/test/testbed"
 )
@@ -66,7 +66,21 @@ func (s *bootedStory) clock(change string) {
 	s.must(err)
 }
 
-// noticedLate is noticed for a machine that takes its time to go down.
+// comesBack is back for a machine that may have to do without the host's help.
+func (s *bootedStory) comesBack(was *core.Node, p *testbed.Proc) *core.Node {
+	s.Helper()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Minute)
+	defer cancel()
+	n, err := s.cp.WaitNode(ctx, was.Name, func(n *core.Node) bool { return n.UID != was.UID })
+	if err != nil {
+		s.Fatalf("%v\n%s", err, p.Stderr)
+	}
+	s.Logf("measured: back %.1f s after its deletion", time.Since(began).Seconds())
+	return n
+}
+
+// do runs a command that must not fail.
 func (s *bootedStory) do(args ...string) string {
 	s.Helper()
 	out, err := s.node.Run(s.ctx, args...)
@@ -83,16 +97,12 @@ func TestRealMachineStaysAMember(t *testing.T) {
 			t.Run(name, func(t *testing.T) { f(&bootedStory{s.in(t), s.node}) })
 		}
 	}
-	deleted := func(s *bootedStory, name string) {
-		was := s.mark(name)
-		s.sleep(5 * time.Second) // it is seen with its marks
-		s.must(s.cp.DeleteNode(s.ctx, name))
-		s.asItWas(was, s.back(was))
-	}
-
 	part("deleted", func(s *bootedStory) {
 		p, n := s.begin("--hold", "60s")
-		deleted(s, n.Name)
+		was := s.mark(n.Name)
+		s.sleep(5 * time.Second) // it is seen with its marks
+		s.must(s.cp.DeleteNode(s.ctx, n.Name))
+		s.asItWas(was, s.comesBack(was, p))
 		e := s.over(p, 0, "Recovered").returned(1).counts(1, 0, anyNumber, 1)
 		s.member(e)
 		if id := s.node.BootID(); e.report.Node.BootID != id {
@@ -148,7 +158,7 @@ func TestRealMachineStaysAMember(t *testing.T) {
 		s.must(s.cp.DeleteNode(s.ctx, was.Name))
 		s.sleep(time.Second)
 		s.clock("-1 hour")
-		s.asItWas(was, s.back(was))
+		s.asItWas(was, s.comesBack(was, p))
 		s.member(s.over(p, 0, "Recovered").returned(1).counts(0, 0, anyNumber, 1))
 	})
 }
@@ -189,5 +199,3 @@ func TestRealMachineWhoseKubeletFolderIsOnALateDisk(t *testing.T) {
 	again.is(0, "Recovered", "Joined")
 	s.member(again)
 }
-
-var _ = meta.GetOptions{}

@@ -29,7 +29,7 @@ func TestRealMachineWithOpenRC(t *testing.T) {
 	was := s.mark(n.Name)
 	s.sleep(5 * time.Second)
 	s.must(s.cp.DeleteNode(s.ctx, n.Name))
-	s.asItWas(was, s.back(was))
+	s.asItWas(was, s.comesBack(was, p))
 	s.member(s.over(p, 0, "Recovered").returned(1).counts(1, 0, anyNumber, 1))
 
 	t.Log("a Node that was gone before comes by a restart of the service")

@@ -16,7 +16,7 @@ const (
 // core are of the rules that the judge keeps, but for those of a reset.
 var core = []mutant{
 	{"3", "reading programs ahead once", "pkg/join/discover.go", "case r.pace.readEnd == nil && ", "case "},
-	{"3", "reading programs ahead while an API server is waited for", "pkg/join/discover.go", "c.Known() && c.Value.Verdict == judge.Unreachable &&", ""},
+	{"3", "reading programs ahead while an API server is waited for", "pkg/join/discover.go", " && c.Value.Verdict == judge.Unreachable:", ":"},
 	{"3", "not reading ahead beside a join", "pkg/join/discover.go", "\t\tr.pace.readEnd()\n", ""},
 	{"3", "idle priority for what is read ahead", "internal/host/programs.go", "ioprioIdle   = 3 << 13", "ioprioIdle   = 2 << 13"},
 	{"1", "the API server's word: kubeadm's exit 0 counts", "pkg/join/act.go",

@@ -24,11 +24,13 @@ type hardware struct {
 	machine string
 	kernel  string // Debian's package
 	console string
+	// translated is the processor without KVM.
+	translated string
 }
 
 // The kernels are those of Debian's own images for EC2.
 var computers = map[string]hardware{
-	"amd64": {arch: "amd64", qemu: "qemu-system-x86_64", pkg: "qemu-system-x86", machine: "q35", kernel: "linux-image-cloud-amd64", console: "ttyS0"},
+	"amd64": {arch: "amd64", qemu: "qemu-system-x86_64", pkg: "qemu-system-x86", machine: "q35", kernel: "linux-image-cloud-amd64", console: "ttyS0", translated: "max,la57=off"},
 }
 
 // Files of a real machine's image.
@@ -120,7 +122,7 @@ func (h hardware) accelerator(image string) []string {
 	if runsKernel(h, image) {
 		return h.kvm()
 	}
-	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", h.translated}
 }
 
 // Accelerator names what runs the real machines of this host: "KVM", or "TCG", which translates.

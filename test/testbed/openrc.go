@@ -7,7 +7,7 @@ import (
 )
 
 // openrcScripts are services of OpenRC. The kubelet's is like that of Alpine Linux, the distribution with OpenRC: supervised,
-// its output in a file of its own.
+// its output in a file of its own. (The start-stop-daemon of Debian is dpkg's, which takes no such file.)
 var openrcScripts = map[string]string{
 	"kubelet": `#!/sbin/openrc-run
 name="Kubelet"
@@ -32,8 +32,7 @@ start_pre() {
 `,
 	"containerd": `#!/sbin/openrc-run
 command="/usr/bin/containerd"
-command_background=yes
-pidfile="/run/containerd.pid"
+supervisor=supervise-daemon
 output_log="/var/log/containerd.log"
 error_log="/var/log/containerd.log"
 start_pre() {

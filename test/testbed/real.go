@@ -214,7 +214,7 @@ func (b *Booted) ssh() []string {
 }
 
 // bootPatience is for a computer without KVM on a busy host.
-const bootPatience = 5 * time.Minute
+const bootPatience = 20 * time.Minute
 
 // waitComputer returns when the computer is reached and has another boot_id than the given.
 func (b *Booted) waitComputer(ctx context.Context, old string) error {
