@@ -65,7 +65,8 @@ func Environ() []string {
 //
 // The error is nil only for exit code 0. It is an *exec.ExitError for another code, what exec reports if the program
 // could not be started, and context.Cause(ctx) if ctx ended first: then the whole process group got SIGTERM and,
-// after c.Grace, SIGKILL. Processes of the group that are left when the program has ended are killed. If this process
+// after c.Grace, SIGKILL. Processes of the group that are left when the program has ended are killed, but for OpenRC's supervisor
+// of a service that the program has started. If this process
 // dies, the program gets SIGKILL: nobody is left to be harder with one that ignores SIGTERM.
 //
 // It is a *StuckError, which wraps context.Cause(ctx), if the program is still there 4 s after SIGKILL. Until it is gone
@@ -121,7 +122,7 @@ func Run(ctx context.Context, c Cmd) (int, error) {
 		return -1, &StuckError{Path: c.Path, PID: pid, cause: context.Cause(ctx)}
 	}
 	// The program has ended but is not reaped yet, so its number cannot belong to another group.
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	signalGroup(pid, syscall.SIGKILL)
 	err = cmd.Wait()
 	_ = out.SetReadDeadline(time.Now().Add(drain))
 	<-read
@@ -157,7 +158,7 @@ func await(ctx context.Context, pid int, grace time.Duration) (stopped, ended bo
 		signal syscall.Signal
 		wait   time.Duration
 	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, unkillable}} {
-		_ = syscall.Kill(-pid, step.signal)
+		signalGroup(pid, step.signal)
 		hard := time.NewTimer(step.wait)
 		defer hard.Stop()
 		select {

@@ -210,7 +210,7 @@ func systemdUnit(out []string) (Unit, error) {
 func openrcUnit(status, boot []string) Unit {
 	words := strings.Join(status, "\n")
 	u := Unit{Missing: strings.Contains(words, "does not exist"), State: "unknown", Disabled: true, Exits: -1}
-	for _, state := range []string{"started", "starting", "stopping", "stopped", "inactive", "crashed"} {
+	for _, state := range []string{"started", "starting", "stopping", "stopped", "inactive", "crashed", "unsupervised"} {
 		if strings.Contains(words, state) {
 			u.State = state
 		}
@@ -256,6 +256,23 @@ const logWait = 5 * time.Second
 
 // openrcLog is where the kubelet's service script on Alpine Linux, the distribution with OpenRC, sends its output.
 const openrcLog = "/var/log/kubelet/kubelet.log"
+
+// openrcCommands are OpenRC's for what a person is told to do with systemd's.
+var openrcCommands = strings.NewReplacer(
+	"`journalctl -u kubelet`", "`tail "+openrcLog+"`",
+	"`systemctl status kubelet`", "`rc-service kubelet status`",
+	"`systemctl start kubelet`", "`rc-service kubelet start`",
+	"`systemctl restart kubelet`", "`rc-service kubelet restart`",
+	"`systemctl enable kubelet`", "`rc-update add kubelet default`",
+)
+
+// Commands is a text for a person with the commands of this machine's init system in the place of systemd's.
+func Commands(text string) string {
+	if manager() == openrc {
+		return openrcCommands.Replace(text)
+	}
+	return text
+}
 
 // KubeletLog is the end of the kubelet's log, at most so many lines, within 5 s; nil if it cannot be read. The lines are
 // the kubelet's own, not redacted.

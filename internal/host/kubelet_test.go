@@ -207,3 +207,16 @@ func TestAServiceThatIsLinkedStartsAtBoot(t *testing.T) {
 		t.Error("without systemd")
 	}
 }
+
+func TestAPersonIsToldTheCommandsOfThisInitSystem(t *testing.T) {
+	const text = "its log says why: `journalctl -u kubelet`; or see `systemctl status kubelet`, `systemctl restart kubelet`, `systemctl start kubelet`, `systemctl enable kubelet`"
+	programs(t, map[string]string{"systemctl": ""})
+	if got := Commands(text); got != text {
+		t.Errorf("on systemd: %s", got)
+	}
+	programs(t, map[string]string{"openrc": "", "rc-service": "", "rc-update": ""})
+	got := Commands(text)
+	if strings.Contains(got, "ctl") || !strings.Contains(got, openrcLog) || strings.Count(got, "rc-service kubelet") != 3 {
+		t.Errorf("on OpenRC: %s", got)
+	}
+}

@@ -21,14 +21,18 @@ func ReadPrograms(ctx context.Context, programs ...string) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		runtime.LockOSThread() // and never unlocked: the thread, whose priority this is, ends with the goroutine
-		if _, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, ioprioThread, 0, ioprioIdle); errno != 0 {
-			return // at any other priority it would do harm
+		runtime.LockOSThread() // whose priority it is
+		before, _, unknown := unix.Syscall(unix.SYS_IOPRIO_GET, ioprioThread, 0, 0)
+		if _, _, refused := unix.Syscall(unix.SYS_IOPRIO_SET, ioprioThread, 0, ioprioIdle); unknown != 0 || refused != 0 {
+			return // at any other priority it would do harm; a thread that stays locked ends here, or does nothing more
 		}
 		for _, program := range programs {
 			if path, err := exec.LookPath(program); err == nil {
 				readAway(ctx, path)
 			}
+		}
+		if _, _, stays := unix.Syscall(unix.SYS_IOPRIO_SET, ioprioThread, 0, before); stays == 0 {
+			runtime.UnlockOSThread()
 		}
 	}()
 	<-ended

@@ -33,7 +33,7 @@ func Check(ctx context.Context, c Config) (Report, error) {
 		}
 		defer m.cluster.Close()
 	}
-	r := newRun(p, m, m.identity, m.name, m.redact)
+	r := newRun(p, m, m.identity, m.name, m.wording)
 	held, err := r.check(ctx)
 	if c.All {
 		r.tell.report.Check.Rungs = r.climb(ctx, held, err)

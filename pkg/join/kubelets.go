@@ -190,3 +190,6 @@ func (m *machine) runtimeServes(ctx context.Context) error {
 func (m *machine) ReadPrograms(ctx context.Context) {
 	host.ReadPrograms(ctx, m.plan.Kubeadm, "kubelet", "containerd", "crio")
 }
+
+// wording is a text as it leaves: without secrets, and with commands that this machine has.
+func (m *machine) wording(text string) string { return host.Commands(m.redact(text)) }

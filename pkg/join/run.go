@@ -33,7 +33,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		return ended(c, err), err
 	}
 	defer w.close()
-	r := newRun(p, w, w.identity, w.name, w.redact)
+	r := newRun(p, w, w.identity, w.name, w.wording)
 	w.kubeadm.Line = r.tell.detail
 	if err := w.journal.err; err != nil {
 		r.tell.say(Info, err.Error(), "it proves nothing: what a join left here is taken for other people's")
