@@ -24,6 +24,8 @@ func tellReal(t *testing.T) *bootedStory {
 	return s
 }
 
+// A machine that QEMU translates on a busy host may need more than one kubeadm: its checks have their own time-outs.
+
 // begin starts a join in the background, and returns when its Node is there and Ready.
 func (s *bootedStory) begin(more ...string) (*testbed.Proc, *core.Node) {
 	s.Helper()
@@ -103,7 +105,7 @@ func TestRealMachineStaysAMember(t *testing.T) {
 		s.sleep(5 * time.Second) // it is seen with its marks
 		s.must(s.cp.DeleteNode(s.ctx, n.Name))
 		s.asItWas(was, s.comesBack(was, p))
-		e := s.over(p, 0, "Recovered").returned(1).counts(1, 0, anyNumber, 1)
+		e := s.over(p, 0, "Recovered").returned(1).counts(some, 0, anyNumber, 1)
 		s.member(e)
 		if id := s.node.BootID(); e.report.Node.BootID != id {
 			s.Errorf("the Node's bootID is %s, the machine's %s", e.report.Node.BootID, id)
@@ -172,7 +174,7 @@ func TestRealMachineWhoseClockIsAnHourBehindJoinsOnceItIsSet(t *testing.T) {
 	s.must(p.Stderr.WaitFor(s.ctx, "clock"))
 	s.sleep(5 * time.Second)
 	s.clock("+1 hour")
-	s.member(s.over(p, 0, "Joined").counts(1, 0, 0, 0))
+	s.member(s.over(p, 0, "Joined").counts(some, 0, anyNumber, 0))
 }
 
 // A volume that is attached late is mounted over what a join has written.

@@ -14,7 +14,7 @@ import (
 func TestRealMachineThatIsRestoredOrCloned(t *testing.T) {
 	s := tellReal(t)
 	p, was := s.begin("--hold", "0")
-	s.member(s.over(p, 0, "Joined").counts(1, 0, 0, 0))
+	s.member(s.over(p, 0, "Joined").counts(some, 0, anyNumber, 0))
 	s.clock("-1 hour")
 	snapshot, err := s.node.Snapshot(s.ctx)
 	s.must(err)
@@ -61,7 +61,7 @@ func TestRealMachineThatIsRestoredOrCloned(t *testing.T) {
 
 	t.Log("with a name of its own it is reset once and joins")
 	beside.do("sh", "-c", "hostnamectl set-hostname b2; echo "+clone.IP+" b2 >>/etc/hosts")
-	own := beside.again("--timeout", "15m").is(0, "Joined").counts(1, 1, anyNumber, 0)
+	own := beside.again("--timeout", "15m").is(0, "Joined").counts(some, 1, anyNumber, 0)
 	if own.report.Node.Name != "b2" {
 		t.Errorf("it joined as %q", own.report.Node.Name)
 	}
