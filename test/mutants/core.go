@@ -18,6 +18,7 @@ var core = []mutant{
 	{"3", "reading programs ahead once", "pkg/join/discover.go", "case r.pace.readEnd == nil && ", "case "},
 	{"3", "reading programs ahead while an API server is waited for", "pkg/join/discover.go", " && c.Value.Verdict == judge.Unreachable:", ":"},
 	{"3", "not reading ahead beside a join", "pkg/join/discover.go", "\t\tr.pace.readEnd()\n", ""},
+	{"9", "a service's supervisor that outlives who has started it", "internal/child/group.go", "members(group); supervised {", "members(group); supervised && false {"},
 	{"3", "idle priority for what is read ahead", "internal/host/programs.go", "ioprioIdle   = 3 << 13", "ioprioIdle   = 2 << 13"},
 	{"1", "the API server's word: kubeadm's exit 0 counts", "pkg/join/act.go",
 		"if err == nil {\n\t\treturn\n\t}\n",
