@@ -32,8 +32,8 @@ const e2e = "./e2e"
 // stories are those of the end-to-end tests, and those that want a real machine.
 var stories = []story{
 	{"the machine boots, reboots, and is reached", "^TestRealMachineBootsRebootsAndIsReached$", "./testbed"},
-	{"README's script as user data, and a reboot", "^TestREADMEsScriptJoinsAnInstanceAndARebootIsANoOp$", e2e},
-	{"README's cloud-config as user data, and a reboot", "^TestREADMEsCloudConfigJoinsAnInstanceAndARebootIsANoOp$", e2e},
+	{"the user data's script, and a reboot", "^TestTheManualsScriptJoinsAnInstanceAndARebootIsANoOp$", e2e},
+	{"the user data's cloud-config, and a reboot", "^TestTheManualsCloudConfigJoinsAnInstanceAndARebootIsANoOp$", e2e},
 	{"deletion, reboot, a certificate that expired while it was off, a clock that is set", "^TestRealMachineStaysAMember$", e2e},
 	{"a clock that is an hour behind", "^TestRealMachineWhoseClockIsAnHourBehindJoinsOnceItIsSet$", e2e},
 	{"/var/lib/kubelet on a late disk", "^TestRealMachineWhoseKubeletFolderIsOnALateDisk$", e2e},
