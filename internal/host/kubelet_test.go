@@ -70,13 +70,14 @@ func TestOpenRCUnits(t *testing.T) {
 		status, boot []string
 		want         Unit
 	}{
-		"running":    {[]string{" * status: started"}, enabled, Unit{Active: true, Running: true, Exits: -1, State: "started"}},
-		"disabled":   {[]string{" * status: started"}, []string{" kubelet-helper | default"}, Unit{Active: true, Running: true, Disabled: true, Exits: -1, State: "started"}},
-		"starting":   {[]string{" * status: starting"}, enabled, Unit{Active: true, Exits: -1, State: "starting"}},
-		"stopped":    {[]string{" * status: stopped"}, enabled, Unit{Exits: -1, State: "stopped"}},
-		"crashed":    {[]string{" * status: crashed"}, enabled, Unit{Failing: true, Exits: -1, State: "crashed"}},
-		"missing":    {[]string{" * rc-service: service `kubelet' does not exist"}, nil, Unit{Missing: true, Exits: -1, State: "unknown"}},
-		"no answer?": {[]string{"what"}, enabled, Unit{Exits: -1, State: "unknown"}},
+		"running":      {[]string{" * status: started"}, enabled, Unit{Active: true, Running: true, Exits: -1, State: "started"}},
+		"disabled":     {[]string{" * status: started"}, []string{" kubelet-helper | default"}, Unit{Active: true, Running: true, Disabled: true, Exits: -1, State: "started"}},
+		"starting":     {[]string{" * status: starting"}, enabled, Unit{Active: true, Exits: -1, State: "starting"}},
+		"stopped":      {[]string{" * status: stopped"}, enabled, Unit{Exits: -1, State: "stopped"}},
+		"crashed":      {[]string{" * status: crashed"}, enabled, Unit{Failing: true, Exits: -1, State: "crashed"}},
+		"unsupervised": {[]string{" * status: unsupervised"}, nil, Unit{Disabled: true, Exits: -1, State: "unsupervised"}},
+		"missing":      {[]string{" * rc-service: service `kubelet' does not exist"}, nil, Unit{Missing: true, Exits: -1, State: "unknown"}},
+		"no answer?":   {[]string{"what"}, enabled, Unit{Exits: -1, State: "unknown"}},
 	} {
 		if got := openrcUnit(tc.status, tc.boot); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
