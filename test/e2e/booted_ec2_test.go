@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -72,10 +73,10 @@ func (s *onBootedEC2) userData(first string) string {
 // release publishes nodejoin's package as GitHub would, and tells where, under which version, and the checksum of its checksums.
 func (s *onBootedEC2) release() (host, version, sum string) {
 	s.Helper()
-	deb, err := packages.Deb(s.ctx, filepath.Join(s.TempDir(), "work"))
+	deb, err := packages.Deb(s.ctx, filepath.Join(s.TempDir(), "work"), runtime.GOARCH)
 	s.must(err)
 	name := filepath.Base(deb)
-	version = strings.TrimSuffix(strings.TrimPrefix(name, "nodejoin_"), "_amd64.deb")
+	version = strings.TrimSuffix(strings.TrimPrefix(name, "nodejoin_"), "_"+runtime.GOARCH+".deb")
 	packed, err := os.ReadFile(deb)
 	s.must(err)
 	sums := fmt.Sprintf("%064x  nodejoin_%s_arm64.deb\n%x  %s\n", 1, version, sha256.Sum256(packed), name)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ const leftVolume = "/var/lib/kubelet/pods/left/volumes/v"
 
 func TestTheDebsUnitJoinsAtBootAndAPurgeLeavesTheMember(t *testing.T) {
 	s := tellBooted(t, testbed.BootedOptions{CNI: true})
-	deb, err := packages.Deb(s.ctx, filepath.Join(t.TempDir(), "work"))
+	deb, err := packages.Deb(s.ctx, filepath.Join(t.TempDir(), "work"), runtime.GOARCH)
 	s.must(err)
 	s.startCluster()
 	s.must(s.node.Install(deb, "/root/nodejoin.deb", 0o644))

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// Deb makes the Debian package for amd64 in the folder work, which must be empty or missing, and returns its path.
-func Deb(ctx context.Context, work string) (string, error) {
+// Deb makes the Debian package for an architecture in the folder work, which must be empty or missing, and returns its path.
+func Deb(ctx context.Context, work, arch string) (string, error) {
 	if err := Snapshot(ctx, work, "SKIP=sign,sbom,archive"); err != nil {
 		return "", err
 	}
-	found, err := filepath.Glob(filepath.Join(work, "dist", "nodejoin_*_amd64.deb"))
+	found, err := filepath.Glob(filepath.Join(work, "dist", "nodejoin_*_"+arch+".deb"))
 	if err == nil && len(found) != 1 {
 		err = fmt.Errorf("`make snapshot` made the packages %q, want one", found)
 	}

@@ -22,6 +22,7 @@ type BootedOptions struct {
 	CNI         bool     // a CNI configuration from the start, as AddCNI of a Node
 	Real        bool     // a real machine, with a kernel of its own; BootedVariable makes all of them so
 	OpenRC      bool     // of a real machine: Debian's OpenRC is its init system, and systemd is not there
+	Arch        string   // of a real machine: "arm64"; the host's if empty
 }
 
 // Booted is a node that boots a distribution of its own: systemd, journald, cloud-init, sshd and containerd are the real

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,11 +27,26 @@ type hardware struct {
 	console string
 	// translated is the processor without KVM.
 	translated string
+	product    string // the instance type, as the firmware says it
+	// firmware is a file, where QEMU brings none that tells the kernel what SMBIOS says; it is of the package beside it.
+	firmware, firmwarePkg string
 }
 
-// The kernels are those of Debian's own images for EC2.
+// The kernels are those of Debian's own images for EC2. Translating ARM's newest processor takes several times longer than
+// this one, which is Graviton 2's: it authenticates pointers.
 var computers = map[string]hardware{
-	"amd64": {arch: "amd64", qemu: "qemu-system-x86_64", pkg: "qemu-system-x86", machine: "q35", kernel: "linux-image-cloud-amd64", console: "ttyS0", translated: "max,la57=off"},
+	"amd64": {arch: "amd64", qemu: "qemu-system-x86_64", pkg: "qemu-system-x86", machine: "q35", translated: "max,la57=off", kernel: "linux-image-cloud-amd64", console: "ttyS0", product: "m5.large"},
+	"arm64": {arch: "arm64", qemu: "qemu-system-aarch64", pkg: "qemu-system-arm", machine: "virt,gic-version=3", translated: "neoverse-n1", kernel: "linux-image-cloud-arm64", console: "ttyAMA0", product: "m6g.large",
+		firmware: "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", firmwarePkg: "qemu-efi-aarch64"},
+}
+
+// needs are the programs that make its image and run it, and the packages that they come in.
+func (h hardware) needs() map[string]string {
+	needs := map[string]string{h.qemu: h.pkg, "mke2fs": "e2fsprogs", "ssh": "openssh-client", "ip": "iproute2"}
+	if h.firmware != "" {
+		needs[h.firmware] = h.firmwarePkg
+	}
+	return needs
 }
 
 // Files of a real machine's image.
@@ -41,22 +57,34 @@ const (
 )
 
 // realPackages are those of booted nodes, the other init system (started by a word on the kernel's command line) and what an
-// initrd checks disks with.
+// initrd checks disks with. Packages that an emulator configures take minutes, and those of Python an hour: no other
+// architecture has cloud-init.
 func (h hardware) realPackages() []string {
-	return append(append([]string{}, imagePackages...), h.kernel, "e2fsprogs", "openrc")
+	packages := append(slices.Clone(imagePackages), h.kernel, "e2fsprogs")
+	if h.foreign() {
+		return slices.DeleteFunc(packages, func(name string) bool { return name == "cloud-init" })
+	}
+	return append(packages, "openrc")
 }
+
+// smallInitrd: every module of an initrd costs an emulator seconds, and Debian's has hundreds. This one has what the disk takes.
+const smallInitrd = `--essential-hook=cd "$1" && mkdir -p etc/initramfs-tools/conf.d usr/share/initramfs-tools/modules.d &&
+echo MODULES=list >etc/initramfs-tools/conf.d/testbed && printf "%s\n" virtio_pci virtio_blk ext4 crc32c_generic >usr/share/initramfs-tools/modules.d/testbed`
+
+// foreign: it is none that the host's own programs run on.
+func (h hardware) foreign() bool { return h.arch != runtime.GOARCH }
 
 // diskSize is what a machine may grow to; its file has holes.
 const diskSize = "8G"
 
-// BuildRealImage makes what real machines start from, unless it is in the user's cache already: a disk with the host's own
-// distribution, and its kernel.
-func BuildRealImage(ctx context.Context, out io.Writer) (string, error) {
-	h, ok := computers[runtime.GOARCH]
+// BuildRealImage makes what real machines of an architecture start from, unless it is in the user's cache already: a disk with
+// the host's own distribution, and its kernel.
+func BuildRealImage(ctx context.Context, out io.Writer, arch string) (string, error) {
+	h, ok := computers[arch]
 	if !ok {
-		return "", fmt.Errorf("making the real machine's image: there is none for %s", runtime.GOARCH)
+		return "", fmt.Errorf("making the real machine's image: there is none for %s", arch)
 	}
-	if err := Need(ctx, out, map[string]string{h.qemu: h.pkg, "mke2fs": "e2fsprogs", "ssh": "openssh-client", "ip": "iproute2"}); err != nil {
+	if err := Need(ctx, out, h.needs()); err != nil {
 		return "", err
 	}
 	dir, err := h.image().build(ctx, out)
@@ -64,6 +92,27 @@ func BuildRealImage(ctx context.Context, out io.Writer) (string, error) {
 		return "", fmt.Errorf("making the real machine's image: %w", err)
 	}
 	return dir, nil
+}
+
+// parts are what is installed on its disk.
+func (h hardware) parts(ctx context.Context, out io.Writer) (Parts, error) {
+	if h.foreign() {
+		return BuildForeignParts(ctx, out, h.arch)
+	}
+	return BuildNodeParts(ctx, out, "")
+}
+
+// programs are the parts of the disk, by name, with their paths there.
+func (h hardware) programs() map[string]string {
+	programs := map[string]string{"kubeadm": RealKubeadm, "kubelet": "/usr/bin/kubelet", "kubectl": "/usr/bin/kubectl"}
+	if h.foreign() {
+		delete(programs, "kubectl")
+		for _, name := range []string{"containerd", "containerd-shim-runc-v2"} {
+			programs[name] = "/usr/bin/" + name // in the place of the distribution's
+		}
+		programs["runc"] = "/usr/sbin/runc"
+	}
+	return programs
 }
 
 func (h hardware) image() image {
@@ -83,7 +132,11 @@ func (h hardware) image() image {
 		enabled + "network-online.target.wants/systemd-networkd-wait-online.service": units + "systemd-networkd-wait-online.service",
 	}
 	masked := append([]string{"serial-getty@" + h.console + ".service"}, imageMasked...)
-	return image{"image of real machines", debootstrap(h.realPackages()), masked, files, links, nil, writeDisk}
+	command := debootstrap(h.realPackages())
+	if h.foreign() {
+		command = append(command, smallInitrd)
+	}
+	return image{"image of real machines, " + h.arch, h.arch, command, masked, files, links, nil, writeDisk}
 }
 
 // writeDisk makes the image of a root folder: a disk, and beside it the kernel that boots it.
@@ -119,19 +172,24 @@ func copyFile(from, to string) error {
 // accelerator is KVM where it runs a kernel, which takes more than a device of that name: inside some hosts that are virtual
 // themselves a guest hangs. Otherwise QEMU translates, some ten times slower.
 func (h hardware) accelerator(image string) []string {
-	if runsKernel(h, image) {
+	if !h.foreign() && runsKernel(h, image) {
 		return h.kvm()
 	}
 	return []string{"-accel", "tcg,thread=multi", "-cpu", h.translated}
 }
 
-// Accelerator names what runs the real machines of this host: "KVM", or "TCG", which translates.
-func Accelerator(ctx context.Context) (string, error) {
-	image, err := BuildRealImage(ctx, io.Discard)
+// BuildReal makes all that real machines of an architecture, as in "arm64", are made of, which one without KVM or of another
+// architecture has no time for in a story. It names what runs them here: "KVM", or "TCG", which translates.
+func BuildReal(ctx context.Context, out io.Writer, arch string) (accelerator string, err error) {
+	image, err := BuildRealImage(ctx, out, arch)
 	if err != nil {
 		return "", err
 	}
-	if runsKernel(computers[runtime.GOARCH], image) {
+	h := computers[arch]
+	if _, err := h.parts(ctx, out); err != nil {
+		return "", err
+	}
+	if h.accelerator(image)[1] == "kvm" {
 		return "KVM", nil
 	}
 	return "TCG", nil
@@ -160,7 +218,7 @@ func runsKernel(h hardware, image string) bool {
 		return kvmOnce.runs
 	}
 	kvmOnce.asked = true
-	if _, err := os.Stat("/dev/kvm"); err != nil || h.arch != runtime.GOARCH {
+	if _, err := os.Stat("/dev/kvm"); err != nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), kvmPatience)

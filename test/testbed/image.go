@@ -93,6 +93,7 @@ func debootstrap(packages []string) []string {
 // image is a recipe for the root folder of a system.
 type image struct {
 	name     string
+	arch     string   // as Go and Debian call it
 	command  []string // mmdebstrap with its options
 	masked   []string
 	files    map[string]string
@@ -101,7 +102,7 @@ type image struct {
 	finished func(ctx context.Context, root string) (dir string, err error) // what becomes the image; nil: the root itself
 }
 
-var bootedImage = image{"image of booted nodes", debootstrap(imagePackages), imageMasked, imageFiles, imageLinks, sysctlsOfKubelet, nil}
+var bootedImage = image{"image of booted nodes", runtime.GOARCH, debootstrap(imagePackages), imageMasked, imageFiles, imageLinks, sysctlsOfKubelet, nil}
 
 // BuildImage makes the image that booted nodes start from, unless it is in the user's cache already, and tells on out what
 // it is doing. It is the host's own Debian or Ubuntu, from the package sources that the host's apt has.
@@ -123,7 +124,7 @@ func (i image) build(ctx context.Context, out io.Writer) (string, error) {
 		return "", fmt.Errorf("finding the cache folder: %w", err)
 	}
 	cache = filepath.Join(cache, "nodejoin-testbed")
-	recipe := fmt.Sprint(codename, runtime.GOARCH, i.command, i.masked, i.files, i.links, i.sysctls)
+	recipe := fmt.Sprint(codename, i.arch, i.command, i.masked, i.files, i.links, i.sysctls)
 	dir := filepath.Join(cache, "images", codename+"-"+digest(recipe))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
@@ -136,7 +137,11 @@ func (i image) build(ctx context.Context, out io.Writer) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := Need(ctx, out, map[string]string{"mmdebstrap": "mmdebstrap"}); err != nil {
+	needs := map[string]string{"mmdebstrap": "mmdebstrap"}
+	if i.arch != runtime.GOARCH {
+		needs[foreigners[i.arch].emulator] = "qemu-user-static"
+	}
+	if err := Need(ctx, out, needs); err != nil {
 		return "", err
 	}
 	label := fmt.Sprintf("%s (%s)", i.name, system)
@@ -171,13 +176,19 @@ func (i image) bootstrap(ctx context.Context, codename, dir string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && exec "$@"`, "sh")
-	cmd.Args = slices.Concat(cmd.Args, i.command, []string{codename, dir, "-"})
+	script, command := `mount --make-rprivate / && mount -t proc proc /proc`, i.command
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if i.arch != runtime.GOARCH {
+		script += foreigners[i.arch].emulate(attr)
+		command = append(slices.Clone(command), "--architectures="+i.arch, "--skip=check/qemu")
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", script+` && exec "$@"`, "sh")
+	cmd.Args = slices.Concat(cmd.Args, command, []string{codename, dir, "-"})
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(dir))
 	cmd.Stdin = strings.NewReader(sources)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Setsid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = attr
 	if err := onSpawner(cmd.Start); err != nil {
 		return err
 	}

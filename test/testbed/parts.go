@@ -135,6 +135,7 @@ type compilation struct {
 	dir, pkg  string
 	flags     []string
 	toolchain string
+	env       []string // for another architecture
 }
 
 func (c compilation) buildPart(ctx context.Context, out io.Writer, part, label string) error {
@@ -150,7 +151,7 @@ func (c compilation) buildPart(ctx context.Context, out io.Writer, part, label s
 	tmp := part + ".new"
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, c.flags...), "-o", tmp, c.pkg)...)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo(c.pkg), "GOWORK=off", "GOTOOLCHAIN="+c.toolchain)
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED="+cgo(c.pkg), "GOWORK=off", "GOTOOLCHAIN="+c.toolchain), c.env...)
 	cmd.WaitDelay = 5 * time.Second
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", partName(c.pkg), err, output)

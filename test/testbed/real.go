@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,11 @@ ip address add $OUTER_IP/16 dev br0
 `
 
 func (tb *Testbed) newReal(ctx context.Context, name string, opts BootedOptions) (*Booted, error) {
-	image, err := BuildRealImage(ctx, tb.out)
+	opts.Arch = cmp.Or(opts.Arch, runtime.GOARCH)
+	if opts.Arch != runtime.GOARCH && (opts.UserData != "" || opts.OpenRC) {
+		return nil, fmt.Errorf("the image for %s has neither cloud-init nor OpenRC", opts.Arch)
+	}
+	image, err := BuildRealImage(ctx, tb.out, opts.Arch)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ func (tb *Testbed) newReal(ctx context.Context, name string, opts BootedOptions)
 // Clone makes another real machine of a snapshot's disk, switched off: another computer in another seat of the network, and
 // everything else as it was.
 func (b *Booted) Clone(ctx context.Context, s Snapshot, name string) (*Booted, error) {
-	clone, err := b.tb.realWith(ctx, name, BootedOptions{Hostname: b.Hostname}, b.computer.image, s.disk)
+	clone, err := b.tb.realWith(ctx, name, BootedOptions{Hostname: b.Hostname, Arch: b.computer.hardware.arch}, b.computer.image, s.disk)
 	if err == nil {
 		err = errors.Join(clone.address(), copyFile(b.keyFile("root"), clone.keyFile("root")), copyFile(b.keyFile("root"), clone.disk(sshKey)))
 	}
@@ -99,7 +104,8 @@ func (b *Booted) Clone(ctx context.Context, s Snapshot, name string) (*Booted, e
 
 // realWith is a computer with a copy of a disk.
 func (tb *Testbed) realWith(ctx context.Context, name string, opts BootedOptions, image, disk string) (*Booted, error) {
-	parts, err := BuildNodeParts(ctx, tb.out, "")
+	h := computers[opts.Arch]
+	parts, err := h.parts(ctx, tb.out)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +115,7 @@ func (tb *Testbed) realWith(ctx context.Context, name string, opts BootedOptions
 	}
 	m.inner = innerRoot
 	m.computer = &computer{
-		hardware: computers[runtime.GOARCH], image: image, uuid: "ec2" + newUUID()[3:], outer: addressOf(tb.network.reserve()), fresh: true,
+		hardware: h, image: image, uuid: "ec2" + newUUID()[3:], outer: addressOf(tb.network.reserve()), fresh: true,
 	}
 	for _, dir := range []string{innerRoot, filepath.Dir(sshKey)} {
 		if err := os.MkdirAll(m.disk(dir), 0o755); err != nil {
@@ -140,11 +146,7 @@ func (b *Booted) bootOuterReal(ctx context.Context) error {
 }
 
 func (b *Booted) prepareReal() error {
-	for _, name := range []string{"kubelet", "kubectl", "kubeadm"} {
-		path := "/usr/bin/" + name
-		if name == "kubeadm" {
-			path = RealKubeadm
-		}
+	for name, path := range b.computer.hardware.programs() {
 		if err := b.Install(b.parts.Path(name), path, 0o755); err != nil {
 			return err
 		}
@@ -177,7 +179,7 @@ func (b *Booted) bootComputer(ctx context.Context) error {
 	c.fresh = false
 	h := c.hardware
 	command := append([]string{h.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", h.machine, "-smp", "2", "-m", "2048",
-		"-smbios", "type=1,manufacturer=Amazon EC2,product=m5.large,serial=" + c.uuid + ",uuid=" + c.uuid,
+		"-smbios", "type=1,manufacturer=Amazon EC2,product=" + h.product + ",serial=" + c.uuid + ",uuid=" + c.uuid,
 		"-kernel", "/node/" + imageKernel, "-initrd", "/node/" + imageInitrd,
 		"-append", "root=/dev/vda rw net.ifnames=0 mitigations=off quiet console=" + h.console + " " + c.cmdline,
 		"-serial", "stdio", "-qmp", "unix:" + qmpSocket + ",server=on,wait=off",
@@ -185,6 +187,9 @@ func (b *Booted) bootComputer(ctx context.Context) error {
 		"-drive", "if=none,id=root,format=raw,cache=unsafe,discard=unmap,file=" + diskFile, "-device", "virtio-blk-pci,drive=root",
 		"-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=net,mac=" + addressOf(b.number).mac().String(),
 		"-device", "virtio-rng-pci", "-device", "pcie-root-port,id=late,chassis=1"}, h.accelerator(c.image)...)
+	if h.firmware != "" {
+		command = append(command, "-bios", h.firmware)
+	}
 	for _, file := range []string{imageKernel, imageInitrd} {
 		if err := copyFile(filepath.Join(c.image, file), b.disk("/node/"+file)); err != nil {
 			return err

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,16 +48,12 @@ func run(ctx context.Context, out io.Writer, words []string, parallel int) error
 	if len(wanted) == 0 {
 		return fmt.Errorf("of %q there is no story", words)
 	}
-	if _, err := testbed.BuildRealImage(ctx, os.Stderr); err != nil {
-		return err
-	}
-	accelerator, err := testbed.Accelerator(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "accelerator: %s\n", accelerator)
 	failed := 0
 	for _, s := range wanted {
+		accelerator, err := testbed.BuildReal(ctx, os.Stderr, cmp.Or(s.Arch, runtime.GOARCH))
+		if err != nil {
+			return err
+		}
 		began := time.Now()
 		held, output, err := tell(ctx, s, parallel)
 		if err != nil {

@@ -25,22 +25,26 @@ const (
 )
 
 // story is a row: tests of a package.
-type story struct{ Title, Run, Of string }
+type story struct {
+	Title, Run, Of string
+	Arch           string // of its machine; the host's if empty
+}
 
 const e2e = "./e2e"
 
 // stories are those of the end-to-end tests, and those that want a real machine.
 var stories = []story{
-	{"the machine boots, reboots, and is reached", "^TestRealMachineBootsRebootsAndIsReached$", "./testbed"},
-	{"the user data's script, and a reboot", "^TestTheManualsScriptJoinsAnInstanceAndARebootIsANoOp$", e2e},
-	{"the user data's cloud-config, and a reboot", "^TestTheManualsCloudConfigJoinsAnInstanceAndARebootIsANoOp$", e2e},
-	{"deletion, reboot, a certificate that expired while it was off, a clock that is set", "^TestRealMachineStaysAMember$", e2e},
-	{"a clock that is an hour behind", "^TestRealMachineWhoseClockIsAnHourBehindJoinsOnceItIsSet$", e2e},
-	{"/var/lib/kubelet on a late disk", "^TestRealMachineWhoseKubeletFolderIsOnALateDisk$", e2e},
-	{"power cuts at random moments of a join", "^TestRealMachineWhosePowerIsCutDuringAJoinIsAMemberInTheEnd$", e2e},
-	{"a snapshot restored, and a clone beside it", "^TestRealMachineThatIsRestoredOrCloned$", e2e},
-	{"a root disk that is loaded lazily", "^TestRealMachineOnALazilyLoadedDiskIsInSooner$", e2e},
-	{"OpenRC", "^TestRealMachineWithOpenRC$", e2e},
+	{Title: "the machine boots, reboots, and is reached", Run: "^TestRealMachineBootsRebootsAndIsReached$", Of: "./testbed"},
+	{Title: "the user data's script, and a reboot", Run: "^TestTheManualsScriptJoinsAnInstanceAndARebootIsANoOp$", Of: e2e},
+	{Title: "the user data's cloud-config, and a reboot", Run: "^TestTheManualsCloudConfigJoinsAnInstanceAndARebootIsANoOp$", Of: e2e},
+	{Title: "deletion, reboot, a certificate that expired while it was off, a clock that is set", Run: "^TestRealMachineStaysAMember$", Of: e2e},
+	{Title: "a clock that is an hour behind", Run: "^TestRealMachineWhoseClockIsAnHourBehindJoinsOnceItIsSet$", Of: e2e},
+	{Title: "/var/lib/kubelet on a late disk", Run: "^TestRealMachineWhoseKubeletFolderIsOnALateDisk$", Of: e2e},
+	{Title: "power cuts at random moments of a join", Run: "^TestRealMachineWhosePowerIsCutDuringAJoinIsAMemberInTheEnd$", Of: e2e},
+	{Title: "a snapshot restored, and a clone beside it", Run: "^TestRealMachineThatIsRestoredOrCloned$", Of: e2e},
+	{Title: "a root disk that is loaded lazily", Run: "^TestRealMachineOnALazilyLoadedDiskIsInSooner$", Of: e2e},
+	{Title: "OpenRC", Run: "^TestRealMachineWithOpenRC$", Of: e2e},
+	{Title: "arm64: the released package, a deletion, a reboot", Run: "^TestRealMachineWithArm64IsAMemberByTheReleasedPackage$", Of: e2e, Arch: "arm64"},
 }
 
 // result is how a story ended.
