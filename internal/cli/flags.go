@@ -73,6 +73,7 @@ func (o *options) ownFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxDeletions, "max-deletions", c.MaxDeletions, "give up when the Node was deleted more `times` than this; 0: never")
 	f.StringVar((*string)(&c.Reset), "reset", string(c.Reset), "`when` kubeadm reset may run: auto (on evidence), never, or always (start with one)")
 	f.StringVar((*string)(&c.Restore), "restore", string(c.Restore), "whether a deleted Node is put back as it was, with its cordon, taints, labels and podCIDR: auto, or never (the kubelet registers a new one)")
+	f.BoolVar(&c.BringBack, "bring-back", false, "bring back a Node that an earlier run of this boot saw deleted, and left, for it had the mark of its owner's will")
 	f.BoolVar(&c.DryRun, "dry-run", false, "tell what would be done and why, and touch nothing")
 	f.StringVar(&c.Kubeadm, "kubeadm", c.Kubeadm, "`path` or name of kubeadm")
 	f.StringVar(&o.onSuccess, "on-success", "", "run `command` with sh -c after a success, for up to a minute, with the JSON report on its standard input")

@@ -73,6 +73,9 @@ func checkLines(line func(label, words string), rep join.Report) {
 		line("credentials", verb+" "+c.CredentialsExpire.UTC().Format(time.RFC3339))
 	}
 	line("kubelet", c.Kubelet)
+	if l := c.Left; l != nil {
+		line("left", fmt.Sprintf("Node %s, missed %s, had the mark of its owner's will: %s", l.Name, when(l.At), l.Mark))
+	}
 	if c.LastRun != nil {
 		line("last run", lastRunWords(*c.LastRun))
 	}

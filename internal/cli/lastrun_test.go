@@ -20,6 +20,7 @@ func checking(context.Context, join.Config) (join.Report, error) {
 	rep.Endpoint = "https://cp:6443"
 	since, until := time.Now().Add(-50*time.Hour), time.Now().Add(time.Hour)
 	rep.Check = &join.Checked{Level: join.Ready, Since: &since, CredentialsExpire: &until, Kubelet: "active/running", Unseen: []string{"something: no"}}
+	rep.Check.Left = &join.Left{Name: "w1", UID: "1-1", Mark: "taint example.com/gone", At: since}
 	return rep, nil
 }
 
@@ -41,6 +42,7 @@ func TestCheckTellsWhatAPersonWantsToKnow(t *testing.T) {
 		"  since:       20* (2 days ago)",
 		"  credentials: valid until 20*",
 		"  kubelet:     active/running",
+		"  left:        Node w1, missed 20* (2 days ago), had the mark of its owner's will: taint example.com/gone",
 		"  last run:    Joined, 20* (5 min ago): the message of Joined",
 		"  not seen:    something: no",
 		"",

@@ -34,7 +34,7 @@ var outcomes = map[join.Reason]outcome{
 	join.JoinFailed:        {7, "this Node did not come, or did not stay, in the time there was"},
 	join.KeepsBeingDeleted: {8, "the cluster deletes this Node again and again"},
 	join.NameTaken:         {9, "another live machine holds this Node name"},
-	join.Refused:           {10, "it would destroy something"},
+	join.Refused:           {10, "it would destroy something, or bring back what its owner wants gone"},
 	join.Locked:            {11, "another nodejoin is at work"},
 	join.NotMember:         {20, "proven not to be a member (check)"},
 	join.Unknown:           {21, "nothing proves it a member, nor the contrary (check)"},

@@ -109,6 +109,8 @@ func (r *run) check(ctx context.Context) (held string, err error) {
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
+	left := r.checkLeft()
+	r.tell.report.Check.Left = left
 	runs, known := r.seeKubelet(ctx)
 	creds, err := r.w.Credentials()
 	if err != nil {
@@ -128,6 +130,9 @@ func (r *run) check(ctx context.Context) (held string, err error) {
 	r.tell.report.Endpoint = creds.Server
 	r.tell.report.Node.Name = name
 	switch wanted := r.facts.Name.Value.Name; {
+	case sighting.Answer == cluster.Absent && left != nil && left.Name == name:
+		err = &Error{Reason: NotMember, Message: fmt.Sprintf("the API server has no Node %q: it was missed at %s, and had the mark of its owner's will: %s", name, left.At.Format(time.RFC3339), left.Mark),
+			Hint: "if it shall come back, `nodejoin join --bring-back` brings it"}
 	case sighting.Answer == cluster.Absent:
 		err = &Error{Reason: NotMember, Message: fmt.Sprintf("the API server has no Node %q", name),
 			Hint: "`nodejoin join` brings it back, or `systemctl restart kubelet`: a kubelet registers once in its life"}

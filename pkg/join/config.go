@@ -96,6 +96,10 @@ type Config struct {
 	Reset          ResetMode
 	Restore        RestoreMode
 
+	// BringBack a Node that an earlier run of this boot saw deleted, and left,
+	// for it had the mark of its owner's will.
+	BringBack bool
+
 	// DryRun ends the run where it would touch the machine for the first time,
 	// after dryRunPatience at the latest, and tells what it would do.
 	DryRun bool

@@ -21,7 +21,7 @@ const (
 	JoinFailed        Reason = "JoinFailed"        // the server answered, the join never held
 	KeepsBeingDeleted Reason = "KeepsBeingDeleted" // the cluster deletes this Node again and again
 	NameTaken         Reason = "NameTaken"         // another live machine holds the name
-	Refused           Reason = "Refused"           // it would destroy something
+	Refused           Reason = "Refused"           // it would destroy something, or bring back what its owner wants gone
 	Locked            Reason = "Locked"            // another nodejoin is at work
 	Interrupted       Reason = "Interrupted"       // the context was cancelled: a signal
 

@@ -53,6 +53,16 @@ type Checked struct {
 	LastRun           *LastRun   `json:"lastRun"`           // null: no status file; filled in by the command
 	Unseen            []string   `json:"unseen"`            // what could not be seen, and why
 	Rungs             []Rung     `json:"rungs,omitempty"`   // with Config.All
+	Left              *Left      `json:"left"`              // null: none, or not known
+}
+
+// Left is our Node that was deleted in this boot, had the mark of its owner's will,
+// and is not brought back without Config.BringBack.
+type Left struct {
+	Name string    `json:"name"`
+	UID  string    `json:"uid"`
+	Mark string    `json:"mark"`
+	At   time.Time `json:"at"` // when it was missed
 }
 
 // LastRun is what the status file says of the last run on this machine.

@@ -129,6 +129,7 @@ func (r *run) run(ctx context.Context) (Report, error) {
 		defer cancel()
 		r.tell.ends, _ = ctx.Deadline()
 	}
+	r.seeLeft()
 	held, err := r.loop(ctx)
 	r.tell.end(err)
 	if !r.memory.StoppedAt.IsZero() { // not left as nodejoin found it
@@ -279,6 +280,7 @@ func (r *run) take(topic judge.Topic) {
 	if r.unheard != nil && r.memory.OwnUID != "" {
 		r.heardOf()
 	}
+	r.thereAgain()
 	uid, node := r.memory.OwnUID, r.facts.Node.Value.Node
 	if node.UID != uid {
 		node = r.facts.Second.Value.Node
@@ -359,6 +361,7 @@ func (r *run) ending(a judge.Action) error {
 		return a.Err
 	}
 	e := &Error{Reason: Reason(a.Reason), Message: a.Message, Hint: a.Hint, Err: a.Err}
+	r.leaveToOwner(a.Mark)
 	if e.Reason == KeepsBeingDeleted && e.Hint == "" {
 		e.Hint = r.deletionHint()
 	}

@@ -18,6 +18,8 @@ var beginnings = map[string]func(*sim){
 	"a member":                           func(s *sim) { s.joined() },
 	"a silent server":                    func(s *sim) { s.down = true },
 	"leftovers":                          func(s *sim) { s.disk = host.Disk{Leftovers: []string{"/etc/kubernetes/pki/ca.crt"}} },
+	"a Node that was left to its owner":  func(s *sim) { s.joined(); s.leaves(); s.node = nil },
+	"a member that was left before":      func(s *sim) { s.joined(); s.leaves() },
 	"a deleted Node":                     func(s *sim) { s.joined(); s.node = nil },
 	"a dead kubelet":                     func(s *sim) { s.joined(); s.running = false; s.node.Ready = "Unknown" },
 	"a rebooted host":                    func(s *sim) { s.joined(); s.node.BootID = "boot-before"; s.startKubelet() },

@@ -36,6 +36,7 @@ type sim struct {
 	simCluster
 	simOracle
 	simJournal
+	simLeft
 
 	disk      host.Disk
 	creds     *cluster.Credentials // in the kubelet's files

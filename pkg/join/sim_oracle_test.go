@@ -145,8 +145,8 @@ func (s *sim) book() {
 		}
 	}
 	s.rejects = s.rejects || s.verdict.Err != nil || s.secret != ""
-	s.unfit = s.unfit || s.words.Fatal != "" || s.creds != nil && s.creds.NodeName != s.kubeletName()
-	s.refusable = s.refusable || s.stranger || s.elsewhere() || s.torn != nil || (s.running || s.pods > 0) && s.creds == nil ||
+s.unfit = s.unfit || s.words.Fatal != "" || s.creds != nil && s.creds.NodeName != s.kubeletName()
+	s.refusable = s.refusable || s.spared || s.stranger || s.elsewhere() || s.torn != nil || (s.running || s.pods > 0) && s.creds == nil ||
 		s.disk.ControlPlane != "" || s.disk.AdminConf || len(s.disk.StaticPods) > 0
 	answers := !s.down && !s.frozen
 	const tick = time.Second
@@ -286,6 +286,9 @@ func (s *sim) mayTouch(ctx context.Context, what string) {
 	}
 	if lasted(s.unmounted) > unseen {
 		s.breaks(what + " below a mount point whose disk is not there yet")
+	}
+	if s.spared {
+		s.breaks(what + " for a Node that was left to its owner")
 	}
 	if lasted(s.company) > unseen {
 		s.breaks(what + " beside somebody else's kubeadm")

@@ -15,6 +15,10 @@ import (
 type world interface {
 	Inspect() (host.Disk, error)
 	ClusterCA() []byte // of pki/ca.crt, in PEM; nil if it cannot be read
+	// ReadLeft is our Node that an earlier run of this boot has left to its owner.
+	ReadLeft(bootID string) (host.Left, error)
+	WriteLeft(host.Left) error
+	RemoveLeft() error
 	MissingMounts() ([]string, error)
 	Kubeadms() ([]host.KubeadmProcess, error)
 	Pods() (int, error)

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -113,7 +115,7 @@ func TestNodeThatIsDeletedAtItsFirstAppearanceHasACSINodeInTheEnd(t *testing.T) 
 	}
 }
 
-// Each next run is wanted by whoever starts it, and finds no Node: it comes as a new one, by a restart.
+// The next run, which has not seen that, is told of it; somebody who wants the Node back says so.
 func TestNodeThatItsOwnerHasMarkedToGoIsNotBroughtBackByTheRunThatSawIt(t *testing.T) {
 	s := tellLive(t, readyExternal())
 	s.fault(39)
@@ -122,7 +124,8 @@ func TestNodeThatItsOwnerHasMarkedToGoIsNotBroughtBackByTheRunThatSawIt(t *testi
 			n.Spec.Taints = append(n.Spec.Taints, core.Taint{Key: key, Effect: core.TaintEffectNoSchedule})
 		}
 	}
-	restarts, reason, joins := 0, "", 1
+	reason, back := "", []string(nil)
+	restarts, joins := 0, 1
 	for _, c := range []struct {
 		mark string
 		put  func(*core.Node)
@@ -132,13 +135,14 @@ func TestNodeThatItsOwnerHasMarkedToGoIsNotBroughtBackByTheRunThatSawIt(t *testi
 		{"taint ToBeDeletedByClusterAutoscaler", taint("ToBeDeletedByClusterAutoscaler")},
 	} {
 		t.Logf("%s; last run: %s", c.mark, reason)
-		p := s.start(s.node, s.args("--hold", "30s")...)
+		p := s.start(s.node, append(s.args("--hold", "30s"), back...)...)
 		p.until("holding it")
 		s.sleep(3 * time.Second) // a kubelet that was just started is to be held to have taken up its Node
 		was, kubelet := s.change("w1", c.put), s.mainPID(s.node)
 		s.must(s.cp.DeleteNode(s.ctx, "w1"))
-		e := p.end().is(8, "KeepsBeingDeleted").counts(joins, 0, restarts, 1).says(c.mark, "run nodejoin again").within(30 * time.Second)
-		reason, joins, restarts = e.report.Message, 0, 1
+		e := p.end().is(8, "KeepsBeingDeleted").counts(joins, 0, restarts, 1).says(c.mark, "--bring-back").within(30 * time.Second)
+		reason, joins, restarts, back = e.report.Message, 0, 1, []string{"--bring-back"}
+		s.join(s.args()...).is(10, "Refused").counts(0, 0, 0, 0).says(c.mark, "--bring-back").within(5 * time.Second)
 		s.sleep(5 * time.Second)
 		if n, err := s.cp.GetNode(s.ctx, "w1"); err == nil {
 			t.Errorf("%s: the Node is back: UID %s, before %s", c.mark, n.UID, was.UID)
@@ -147,7 +151,15 @@ func TestNodeThatItsOwnerHasMarkedToGoIsNotBroughtBackByTheRunThatSawIt(t *testi
 			t.Errorf("%s: the kubelet is process %d, before it was %d", c.mark, now, kubelet)
 		}
 	}
-	s.member(s.join(s.args("--hold", "5s")...).is(0, "Recovered").counts(0, 0, 1, 0))
+	t.Log("somebody restarts the kubelet: the Node is there, and left no more")
+	_, err := s.node.Run(s.ctx, "systemctl", "restart", "kubelet")
+	s.must(err)
+	_, err = s.cp.WaitNode(s.ctx, "w1", func(*core.Node) bool { return true })
+	s.must(err)
+	s.member(s.join(s.args("--hold", "5s")...).is(0, "AlreadyJoined").counts(0, 0, 0, 0))
+	if _, err := os.Stat(s.node.Path("/run/nodejoin/left.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still said to be left: %v", err)
+	}
 	is := s.nodeNamed("w1")
 	if slices.ContainsFunc(is.Spec.Taints, func(t core.Taint) bool { return t.Key == "ToBeDeletedByClusterAutoscaler" }) {
 		t.Errorf("taints %v", is.Spec.Taints)

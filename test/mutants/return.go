@@ -6,6 +6,8 @@ const (
 	atKept    = "internal/cluster/kept.go"
 	atAct     = "pkg/join/act.go"
 	atRun     = "pkg/join/run.go"
+	atLeft    = "pkg/join/left.go"
+	inLeft    = judge + "/left.go"
 )
 
 // back are of a Node that is put back as it was.
@@ -22,6 +24,17 @@ var back = []mutant{
 	{"7", "the mark of the owner's will", inGone, `if v.m.Lost && v.m.Mark != "" {`, `if false {`},
 	{"7", "a mark being none without a deletion", inGone, `if v.m.Lost && v.m.Mark != "" {`, `if v.m.Mark != "" {`},
 	{"7", "remembering that mark", inMemory, "m.OwnSeen, m.Mark, m.BootstrapSpent = at, s.Node.Mark, false", "m.OwnSeen, m.BootstrapSpent = at, false"},
+	{"7", "leaving a Node to its owner in the next run", inLeft, "case l.Err == nil && !named, next.Kind == End", "case l.Err == nil || !named, next.Kind == End"},
+	{"7", "leaving it where nobody knows", inLeft, "case l.Err == nil && !named, next.Kind == End", "case !named, next.Kind == End"},
+	{"7", "a Node that is there again", inLeft, ", v.m.Is == Member, v.m.Is == Dead:", ":"},
+	{"7", "doing nothing else that would bring it back", inLeft, "case !next.Kind.Acts() && v.m.Is != Gone && ", "case v.m.Is != Gone && "},
+	{"7", "ending at once where it was left", inLeft, "(!looked || v.state() >= NotUnderstood && !v.forced())", "(!looked || true)"},
+	{"7", "whose Node was left", inLeft, "(name == \"\" || name == l.Value.Node)", "(name == \"\" || true)"},
+	{"7", "telling the next run of it", atLeft, "r.facts.Left = judge.Fact[judge.Left]{Value", "_ = judge.Fact[judge.Left]{Value"},
+	{"7", "writing it down", inGone, "a.Mark = v.m.Mark\n", ""},
+	{"7", "saying that it could not be", atLeft, "if err != nil {\n\t\tr.tell.warn(fmt.Sprintf(\"the next run of nodejoin brings", "if false {\n\t\tr.tell.warn(fmt.Sprintf(\"the next run of nodejoin brings"},
+	{"7", "the boot in which it was left", "internal/host/left.go", "case l.BootID != bootID:", "case false:"},
+	{"7", "not taking torn words for none", "internal/host/left.go", "case l.Name == \"\" || l.Mark == \"\" || l.BootID == \"\":", "case false:"},
 	{"7", "reading that mark from a taint", atPutBack, `return "taint " + t.Key`, `return ""`},
 	{"7", "reading that mark from an annotation", atPutBack, "_, has := node.Annotations[leave]; has {", "_, has := node.Annotations[leave]; has && false {"},
 	{"7", "late news of the deletion being none once it is back", inMemory, "if is == Gone && !m.PutBackAt.IsZero() && !f.Asked.After(m.PutBackAt) {", "if false {"},

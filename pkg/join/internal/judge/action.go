@@ -69,6 +69,7 @@ type Action struct {
 	Hint    string
 	Err     error
 
+	Mark    string    // of an end: of its owner's will, for which our Node is left
 	Ready   bool      // of a PutBack: the kubelet runs and is healthy, so that the Node may be as Ready as it was
 	Ground  Ground    // of a reset and of what leads to it
 	Limit   time.Time // when the phase is over at the latest; zero: it has no limit of its own

@@ -52,6 +52,7 @@ const (
 	byHold
 	byReturn
 	byUntaken
+	byLeft
 	byFresh
 	axes
 )
@@ -291,6 +292,16 @@ var dimensions = [axes][]value{
 		notKnown(func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{}, errSeen }),
 		val("not taken up", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{Missing: "its Lease was not renewed"}, nil }),
 		val("never to be", func(r *row) { r.f.Untaken.Value, r.f.Untaken.Err = Untaken{"the CSINode", true}, nil }),
+	},
+	byLeft: {
+		val("none", func(r *row) { r.f.Left = Fact[Left]{At: ago(time.Minute)} }),
+		notKnown(func(r *row) { r.f.Left = Fact[Left]{Err: errSeen, At: ago(time.Minute)} }),
+		val("ours", func(r *row) {
+			r.f.Left = Fact[Left]{Value: Left{"self", "taint karpenter.sh/disrupted", ago(time.Hour)}, At: ago(time.Minute)}
+		}),
+		val("another", func(r *row) {
+			r.f.Left = Fact[Left]{Value: Left{"left", "taint karpenter.sh/disrupted", ago(time.Hour)}, At: ago(time.Minute)}
+		}),
 	},
 	byFresh: freshness,
 }

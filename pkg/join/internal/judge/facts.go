@@ -96,6 +96,7 @@ type Facts struct {
 	Node        Fact[Sighting]  // of the credentials' Node, by the credentials
 	Second      Fact[Sighting]  // of the kubelet's Node, by the token
 	Lease       Fact[time.Time] // when the credentials' Node's Lease was last renewed, by the credentials
+	Left        Fact[Left]      // read once: who has the lock alone writes it
 	Untaken     Fact[Untaken]   // until the kubelet has taken up the Node that was put back
 
 	Join Joining // kubeadm join, as far as it is under way

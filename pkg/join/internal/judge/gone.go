@@ -16,7 +16,8 @@ func (v *view) gone() Action {
 	}
 	if v.m.Lost && v.m.Mark != "" {
 		a, _ := end(KeepsBeingDeleted, fmt.Sprintf("Node %q was deleted, and had the mark of its owner's will: %s", name, v.m.Mark),
-			"it is not brought back; if it shall be, run nodejoin again", nil)
+			"it is not brought back; if it shall be, run nodejoin with --bring-back", nil)
+		a.Mark = v.m.Mark
 		return a
 	}
 	still := v.wait(Verify, JoinFailed, fmt.Sprintf("the API server has no Node %q yet", name),

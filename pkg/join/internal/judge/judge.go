@@ -28,6 +28,10 @@ var rows = []func(*view) (Action, bool){
 	(*view).join,
 }
 
+// limits are what no row's action goes beyond: the first that has something to say
+// decides in its place.
+var limits = []func(*view, Action) (Action, bool){(*view).leaves}
+
 // Next is the next thing to do.
 func Next(p Policy, m Memory, f *Facts, now time.Time) Action {
 	v := view{p: p, m: m, f: f, now: now}
@@ -35,6 +39,11 @@ func Next(p Policy, m Memory, f *Facts, now time.Time) Action {
 		if action, decided := row(&v); decided {
 			if action.Kind == Wait {
 				action.Ask |= v.beside
+			}
+			for _, limit := range limits {
+				if instead, over := limit(&v, action); over {
+					return instead
+				}
 			}
 			return action
 		}

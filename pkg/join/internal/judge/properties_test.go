@@ -26,6 +26,7 @@ var properties = []property{
 	{"a healthy member is not touched", sparesMember},
 	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
 	{"what its owner wants gone is not brought back", obeysOwner},
+	{"nor by a run that has not seen its end", obeysEarlierRun},
 	{"a kubelet bootstraps again in its own cluster only, where nobody reports for its Node", bootstrapsOwn},
 	{"no reset where the kubelet could bootstrap again", prefersBootstrap},
 	{"success is a member, seen just now", observesSuccess},
@@ -299,6 +300,19 @@ func prefersBootstrap(r *row, a Action) bool {
 
 func obeysOwner(r *row, a Action) bool {
 	return r.m.Mark == "" || !r.m.Lost || a.Kind != PutBack && (a.Kind != RestartKubelet || r.m.Is != Gone)
+}
+
+// obeysEarlierRun: a Node that is there was brought back by somebody.
+func obeysEarlierRun(r *row, a Action) bool {
+	l, is := r.f.Left, r.f.Credentials.Value.NodeName
+	if is == "" {
+		is = r.f.Kubelet.Value.NodeName
+	}
+	if is == "" {
+		is = r.f.Name.Value.Name
+	}
+	ours := l.Value.Mark != "" && (is == "" || is == l.Value.Node)
+	return l.Err == nil && !ours || r.m.Is == Member || r.m.Is == Dead || !a.Kind.Acts() && (a.Kind == End || r.m.Is != Gone)
 }
 
 func observesSuccess(r *row, a Action) bool {

@@ -61,6 +61,7 @@ const (
 	nodeOfOurNameRow
 	resetRow
 	joinRow
+	leftLimit // what no row's action goes beyond
 )
 
 // judged is a row with what the judge says of it, and which of its rows says so.
@@ -80,6 +81,12 @@ func (j *judged) judge(r *row) {
 				a.Ask |= j.v.beside
 			}
 			j.by, j.a = i, a
+			for n, limit := range limits {
+				if instead, over := limit(&j.v, a); over {
+					j.by, j.a = leftLimit+n, instead
+					return
+				}
+			}
 			return
 		}
 	}
@@ -222,7 +229,7 @@ func tending(kubelet [][]int, more map[axis][][]int) map[axis][][]int {
 	return of
 }
 
-var spaces = slices.Concat(firstSpaces, nodeSpaces, understoodWithToken(), farSpaces)
+var spaces = slices.Concat(firstSpaces, nodeSpaces, understoodWithToken(), farSpaces, limitSpaces)
 
 // firstSpaces are decided before it is known what the Node is like, or only where
 // the kubelet's credentials see it.
