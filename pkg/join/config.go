@@ -134,16 +134,20 @@ func Defaults() Config {
 }
 
 // Validate says what is wrong with the configuration itself; nothing is
-// touched. The error is an *[Error] with reason [Usage].
+// touched. [Run] needs no file that is not there where the machine is a member. The error is an *[Error] with reason [Usage].
 func (c Config) Validate() error {
-	_, err := c.plan()
-	return err
+	p, err := c.plan()
+	if err != nil {
+		return err
+	}
+	return p.lost
 }
 
 // plan is a Config that has been checked and, with ConfigFile, completed.
 type plan struct {
 	Config
 	file   *kubeadm.Config // the user's own, or nil
+	lost   error           // why a file that a join needs is not there; nil: none is missing
 	static string          // the token, if it comes from a flag or the file
 	jitter float64         // of pauses, as a share of them; none in tests that must replay
 }
@@ -247,7 +251,7 @@ func (p *plan) readFile() error {
 	}
 	raw, err := os.ReadFile(p.ConfigFile)
 	if err != nil {
-		return fmt.Errorf("--config: %w", err)
+		return p.without(fmt.Errorf("--config: %w", err))
 	}
 	file, err := kubeadm.ParseConfig(p.ConfigFile, raw)
 	if err != nil {
@@ -271,6 +275,8 @@ func (p *plan) readFile() error {
 
 func (p *plan) checkDiscovery() error {
 	switch {
+	case p.lost != nil: // it names the cluster
+		return nil
 	case p.Endpoint == "" && p.DiscoveryFile == "":
 		return errors.New("ENDPOINT: the API server's host:port is missing (or use --discovery-file or --config)")
 	case p.DiscoveryFile != "":
@@ -303,7 +309,7 @@ func (p *plan) checkDiscoveryFile() error {
 	}
 	file, err := os.Open(p.DiscoveryFile)
 	if err != nil {
-		return fmt.Errorf("--discovery-file: %w", err)
+		return p.without(fmt.Errorf("--discovery-file: %w", err))
 	}
 	return file.Close()
 }
@@ -325,6 +331,9 @@ func (p *plan) checkName() error {
 // checkRendering finds what kubeadm would refuse before anything is reset for it.
 func (p *plan) checkRendering() error {
 	const any = "abcdef.0123456789abcdef" // in place of a token that is read later
+	if p.lost != nil {
+		return nil
+	}
 	_, err := p.render(p.options(registration{p.NodeName, p.fixedProviderID()}, any, any))
 	return err
 }

@@ -18,6 +18,9 @@ import (
 // it: until the API server has proven itself and has taken it.
 func (r *run) lookWithToken(asked question) func(context.Context) func() {
 	joins := r.facts.Credentials.Value.State != judge.Loaded
+	if r.lost != nil {
+		return r.lookInVain(asked)
+	}
 	if joins {
 		r.warnExposed()
 	}

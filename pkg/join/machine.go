@@ -79,6 +79,9 @@ func newMachine(p *plan) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = m.goWithout(); err != nil {
+		return nil, err
+	}
 	if m.cluster, err = p.discoverer(m.likelyName()); err != nil {
 		return nil, err
 	}
@@ -153,7 +156,7 @@ func (m *machine) MissingMounts() ([]string, error) { return m.Host.MissingMount
 // DiscoveryCA leaves a discovery file at a URL to discover: a member needs no
 // network but its own API server's.
 func (m *machine) DiscoveryCA() ([]byte, error) {
-	if m.plan.DiscoveryFile == "" || strings.HasPrefix(m.plan.DiscoveryFile, "https://") {
+	if m.plan.DiscoveryFile == "" || m.plan.lost != nil || strings.HasPrefix(m.plan.DiscoveryFile, "https://") {
 		return nil, nil
 	}
 	return cluster.DiscoveryFileCA(m.plan.DiscoveryFile)

@@ -85,7 +85,7 @@ func newRun(p *plan, w world, id host.Identity, name string, redact func(string)
 		Reset: judge.ResetMode(p.Reset), Until: judge.Level(p.Until), Hold: p.Hold, MaxDeletions: p.MaxDeletions,
 		Restore: p.Restore == RestoreAuto,
 		Named:   p.NodeName != "", TokenFixed: p.Token.fixed(), Endpoint: p.where(),
-		AsksEndpoint: len(p.CACertHashes) == 0 && p.DiscoveryFile == "",
+		AsksEndpoint: len(p.CACertHashes) == 0 && p.Endpoint != "",
 		BootID:       id.BootID, MachineID: id.MachineID, SystemUUID: id.SystemUUID,
 	}
 	r.facts.Name.Value.Name = name

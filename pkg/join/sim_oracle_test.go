@@ -145,7 +145,7 @@ func (s *sim) book() {
 		}
 	}
 	s.rejects = s.rejects || s.verdict.Err != nil || s.secret != ""
-s.unfit = s.unfit || s.words.Fatal != "" || s.creds != nil && s.creds.NodeName != s.kubeletName()
+	s.unfit = s.unfit || s.words.Fatal != "" || s.creds != nil && s.creds.NodeName != s.kubeletName()
 	s.refusable = s.refusable || s.spared || s.stranger || s.elsewhere() || s.torn != nil || (s.running || s.pods > 0) && s.creds == nil ||
 		s.disk.ControlPlane != "" || s.disk.AdminConf || len(s.disk.StaticPods) > 0
 	answers := !s.down && !s.frozen

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -194,5 +195,45 @@ func (s *story) unharmed(link, precious string) {
 	s.must(err)
 	if string(raw) != "precious\n" || info.Mode().Perm() != 0o640 {
 		s.Errorf("through %s: %s is now %s %q", link, precious, info.Mode(), raw)
+	}
+}
+
+// A member needs none of the files that its join needed: user data and cloud-init's writes are often gone by the next boot.
+func TestMemberNeedsNoConfigOnceItIsIn(t *testing.T) {
+	s := tellLive(t, ready())
+	const config, node = "/root/join.yaml", "named-in-a-file"
+	args := slices.Concat([]string{"nodejoin", "join", "--config", config, "--hold", "5s"}, testbed.PreflightArgs())
+	s.source(s.node, config, `apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+nodeRegistration: {name: `+node+`}
+discovery: {bootstrapToken: {apiServerEndpoint: "`+s.cp.Endpoint()+`", token: `+s.token+`, caCertHashes: ["`+s.cp.CAHash()+`"]}}
+`, 0o600)
+	s.join(args...).is(0, "Joined").counts(1, 0, 0, 0)
+	s.must(os.Remove(s.node.Path(config)))
+	kubelet := s.mainPID(s.node)
+	if e := s.join(args...).is(0, "AlreadyJoined").counts(0, 0, 0, 0); e.report.Node.Name != node || len(e.report.Warnings) > 0 {
+		t.Errorf("Node %q, warnings %q", e.report.Node.Name, e.report.Warnings)
+	}
+	if code, said := s.runs(s.node, append(args, "--dry-run")...); code != 0 || !strings.Contains(said, "AlreadyJoined") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	discovery := slices.Concat([]string{"nodejoin", "join", "--discovery-file", "/root/none", "--node-name", node}, testbed.PreflightArgs())
+	s.join(discovery...).is(0, "AlreadyJoined").counts(0, 0, 0, 0)
+	if now := s.mainPID(s.node); now != kubelet {
+		t.Errorf("the kubelet is process %d, before it was %d", now, kubelet)
+	}
+
+	t.Log("its Node is deleted: a restart of the kubelet needs no file")
+	s.must(s.cp.DeleteNode(s.ctx, node))
+	s.join(args...).is(0, "Recovered").counts(0, 0, 1, 0)
+
+	t.Log("what needs one names it, and touches nothing")
+	s.join(append(args, "--reset=always")...).is(2, "Usage").counts(0, 0, 0, 0).says("--config", config)
+	if got := s.nodeNamed(node); got.DeletionTimestamp != nil {
+		t.Errorf("Node %+v", got)
+	}
+	code, said := s.runs(s.newNode("w2", ready()), args...)
+	if code != 2 || !strings.Contains(said, "--config: open "+config) {
+		t.Errorf("exit %d: %s", code, said)
 	}
 }

@@ -30,6 +30,12 @@ var others = []mutant{
 	{"17", "knowing a runtime that serves no kubelets from one that is late", "internal/kubeadm/diagnoses.go", `text: "code = Unimplemented", kind: Unserved`, `text: "code = Unimplemented", kind: Runtime`},
 	{"17", "knowing what kubeadm 1.31 and 1.32 waited for in vain", "internal/kubeadm/failure.go",
 		`t.reason = t.awaits + ": " + t.reason`, `t.reason += ""`},
+	{"3", "a member that needs none of its join's files", "pkg/join/lost.go", "if !errors.Is(err, fs.ErrNotExist) {", "if p.lost == nil {"},
+	{"3", "not passing over what is in a file", "pkg/join/lost.go", "if !errors.Is(err, fs.ErrNotExist) {", "if p == nil {"},
+	{"3", "ending at once without credentials where a file is gone", "pkg/join/lost.go", "case errors.Is(err, fs.ErrNotExist) && mountsErr == nil", "case false && mountsErr == nil"},
+	{"3", "the name that a member has whose config is gone", "pkg/join/lost.go", "m.plan.NodeName, m.name = creds.NodeName, creds.NodeName", "m.plan.NodeName += \"\""},
+	{"3", "ending where the file is needed, whoever has credentials", inCluster, "case c.Value.Lost: //", "case c.Value.Lost && v.now.IsZero(): //"},
+	{"3", "ending where only another certificate would help", inNode, "if v.f.Cluster.Value.Lost {", "if false {"},
 	{"4", "the keys that prove a control plane", "internal/host/disk.go",
 		`if there(path) && d.ControlPlane == "" {`, `if there(path) && false {`},
 

@@ -18,6 +18,8 @@ func (v *view) cluster() (Action, bool) {
 		return otherCluster("its CA is not this cluster's")
 	case !stands:
 		return pass()
+	case c.Value.Lost: // a member that needs nothing of it does not come here
+		return a, true
 	case a.Kind == End && v.beside&Programs != 0 && v.unasked(Programs) != 0: // its word counts more
 		return v.ask(0, Discover), true
 	case a.Kind == End && v.state() == NotUnderstood && !v.forced():

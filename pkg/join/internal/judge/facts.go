@@ -274,6 +274,7 @@ type Cluster struct {
 
 	NoToken error // the source gave none; nothing was asked
 	Usage   bool  // and it never will
+	Lost    bool  // nor is there a cluster to ask: the file that names it is gone
 }
 
 // Request is our certificate request; the zero value means that there is none.

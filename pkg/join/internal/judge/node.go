@@ -311,6 +311,10 @@ func (v *view) refused() Action {
 		if a, decided := v.uselessCredentials(fmt.Sprintf("%s refuses the kubelet's credentials (401), which have expired", v.server())); decided {
 			return a
 		}
+		if v.f.Cluster.Value.Lost {
+			a, _ := v.unproven()
+			return a
+		}
 	}
 	a := v.wait(Verify, JoinFailed, v.server()+" refuses the kubelet's credentials (401)", hint, v.sight().Err)
 	cluster := v.f.Cluster

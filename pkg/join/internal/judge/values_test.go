@@ -134,6 +134,7 @@ func moving(v value) value {
 var clusters = []value{
 	token("no token", Cluster{NoToken: errSeen}, true, 0),
 	token("no token, ever", Cluster{NoToken: errSeen, Usage: true}, true, 0),
+	token("no cluster", Cluster{NoToken: errSeen, Usage: true, Lost: true}, true, 0),
 	{"silence", true, token("", Cluster{Verdict: Unreachable, Err: errSeen}, true, 0).set},
 	token("not served", Cluster{Verdict: NotServed, Err: errSeen}, true, 0),
 	token("not signed yet", Cluster{Verdict: Unsigned, CA: clusterPins, Err: errSeen}, true, 0),
@@ -170,7 +171,7 @@ func bearerless(v value) value {
 	})
 }
 
-const firstProven, justStarted, noNode = 18, 17, 19
+const firstProven, justStarted, noNode = 19, 18, 20
 
 func token(name string, c Cluster, fixed bool, lasts time.Duration) value {
 	c.Server, c.Bearer = "https://cluster", c.NoToken == nil
