@@ -11,12 +11,10 @@ package host
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -49,19 +47,6 @@ func (h Host) NodeName() (string, error) {
 	}
 	return name, nil
 }
-
-// CloudInitWorks reports whether cloud-init has begun with this boot and is not done: it names machines, and mounts their disks.
-// Its files are documented as its status and its result. Where it waits for us, as for user data, there is nothing to wait for.
-func (h Host) CloudInitWorks() bool {
-	_, begun := os.Stat(h.Path("/run/cloud-init/status.json"))
-	_, done := os.Stat(h.Path("/run/cloud-init/result.json"))
-	ours, _ := os.ReadFile(h.Path("/proc/self/cgroup"))
-	return begun == nil && errors.Is(done, fs.ErrNotExist) && !cloudInits.Match(ours)
-}
-
-// cloudInits are the units in which cloud-init runs what users gave it: cloud-final.service, since 24.3 cloud-init-main.service,
-// and for bootcmd cloud-init.service.
-var cloudInits = regexp.MustCompile(`/cloud-(final|init|init-main)\.service`)
 
 // fqdnWait bounds one look-up.
 const fqdnWait = 2 * time.Second

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,11 @@ func running(t *testing.T, fakes ...fake) Host {
 	t.Helper()
 	h := machine(t, map[string]string{"/proc/stat": "cpu 1 2 3\nbtime 1000\n", "/proc/uptime": "1 1\n"})
 	link(t, h.Path("/proc/self"), "100")
-	for _, f := range append([]fake{{pid: 1, comm: "init", line: []string{"/sbin/init"}}, {pid: 100, comm: "nodejoin", line: []string{"nodejoin", "join"}}}, fakes...) {
+	fakes = append([]fake{{pid: 1, comm: "init", line: []string{"/sbin/init"}}}, fakes...)
+	if !slices.ContainsFunc(fakes, func(f fake) bool { return f.pid == 100 }) {
+		fakes = append(fakes, fake{pid: 100, comm: "nodejoin", line: []string{"nodejoin", "join"}})
+	}
+	for _, f := range fakes {
 		if f.parent == 0 && f.pid != 1 {
 			f.parent = 1
 		}

@@ -338,7 +338,6 @@ func (r *run) diagnose(failure *kubeadm.Failure) {
 	case kind == kubeadm.Usage:
 		person.Reason, person.Message = judge.Usage, "kubeadm cannot use what it was given"
 		join.End = &person
-	case r.w.CloudInitWorks(): // it may yet mend the rest
 	case kind == kubeadm.Unfit, kind == kubeadm.Unserved && time.Since(r.running.unserved) >= unservedPatience:
 		join.End = &person
 	}

@@ -94,7 +94,7 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 	case judge.Files:
 		return func(context.Context) func() { return fact(asked, &r.facts.Disk)(r.disk()) }
 	case judge.Company:
-		return func(context.Context) func() { return fact(asked, &r.facts.Machine)(r.company()) }
+		return func(context.Context) func() { return fact(asked, &r.facts.Machine)(r.whoIsHere()) }
 	case judge.Kubeconfig:
 		joins := r.facts.Join.Running
 		return func(context.Context) func() {
@@ -127,9 +127,6 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 	case judge.Programs:
 		return func(ctx context.Context) func() {
 			warning, err := r.w.KubeadmFit(ctx)
-			if err != nil && r.w.CloudInitWorks() {
-				err = fmt.Errorf("cloud-init, which is at work, may yet mend this: %s", err.Error()) // and so it is no end
-			}
 			put := fact(asked, &r.facts.Programs)(fitness(err))
 			return func() {
 				put()

@@ -151,9 +151,13 @@ func (f *foundName) findInstance(ctx context.Context, p *plan, w world) {
 // miss: name servers, leases and cloud-init's own steps come late, too.
 func (f *foundName) miss(message, hint string, w world) {
 	missing := &Error{Reason: HostUnfit, Message: message, Hint: hint}
-	if time.Since(f.since) >= namePatience && !w.CloudInitWorks() {
+	works := w.CloudInitWorks()
+	if time.Since(f.since) >= namePatience && !works {
 		f.end = missing
 		return
+	}
+	if works {
+		missing.Message += ", and cloud-init, which is at work, may yet give it one"
 	}
 	missing.Reason = JoinFailed
 	f.wait = missing

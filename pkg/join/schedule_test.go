@@ -227,7 +227,7 @@ func (s *sim) keepReason(sc schedule, r Report, took time.Duration, promise func
 		JoinFailed:    late,
 		TokenRejected: s.rejects || sc.slow && late,                                                                   // its source has not answered yet
 		NameTaken:     !s.twin.since.IsZero() && (s.twin.until.IsZero() || time.Since(s.twin.until) < 10*time.Second), // a request may be on its way
-		HostUnfit:     s.unfit,
+		HostUnfit:     s.unfit && (!s.clouding || time.Since(s.clouds) <= unseen),
 
 		KeepsBeingDeleted: s.marked,
 		Refused:           sc.reset == ResetNever || s.refusable,

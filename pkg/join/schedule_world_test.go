@@ -155,6 +155,8 @@ var faults = map[string]func(*sim){
 	"answers to creations get lost":              func(s *sim) { s.unheard = true },
 	"kubelets do not take Nodes up":              func(s *sim) { s.aloofKubelet = true },
 	"the owner marks our Node":                   func(s *sim) { s.mark() },
+	"cloud-init begins":                          func(s *sim) { s.clouding, s.clouds = true, time.Now() },
+	"cloud-init is done":                         func(s *sim) { s.clouding = false },
 	"another cluster answers":                    func(s *sim) { s.stranger = true },
 	"our cluster answers":                        func(s *sim) { s.stranger = false },
 }

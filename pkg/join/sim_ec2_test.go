@@ -3,8 +3,10 @@ package join
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/nodejoin/nodejoin/internal/ec2"
+	"github.com/nodejoin/nodejoin/internal/host"
 )
 
 // simEC2 is the part of sim that names its Node.
@@ -16,6 +18,8 @@ type simEC2 struct {
 	fqdn     string
 	hostname string       // "": w1
 	clouding bool         // cloud-init is at work
+	unclear  bool         // and may wait for us
+	clouds   time.Time    // since when
 	told     registration // what a join registers the Node with
 }
 
@@ -28,7 +32,19 @@ func (s *sim) HostName() (string, error) {
 func (s *sim) CloudInitWorks() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.clouding
+	return s.clouding && !s.unclear
+}
+
+func (s *sim) CloudInit() host.CloudInit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.clouding:
+		return host.CloudInitIdle
+	case s.unclear:
+		return host.CloudInitUnclear
+	}
+	return host.CloudInitBusy
 }
 
 // name is what the kubelet calls its Node.

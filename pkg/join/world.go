@@ -33,6 +33,7 @@ type world interface {
 	StrangerAt(context.Context, *cluster.Credentials) bool
 	HostName() (string, error)         // as it is now, as kubeadm makes a Node's name of it
 	CloudInitWorks() bool              // which may give this machine its name yet
+	CloudInit() host.CloudInit         // which may mend it yet
 	FQDN() string                      // for a hint: as soon as it is known, and then the same
 	LookUpFQDN(context.Context) string // "" if there is none, or not yet
 	OnEC2() bool                       // without asking anybody

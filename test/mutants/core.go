@@ -4,6 +4,7 @@ package main
 const (
 	inAgain    = judge + "/again.go"
 	inCluster  = judge + "/cluster.go"
+	inFirst    = judge + "/firstboot.go"
 	inGone     = judge + "/gone.go"
 	inIdentity = judge + "/identity.go"
 	inJudge    = judge + "/judge.go"

@@ -12,8 +12,6 @@ var diagnosing = []mutant{
 	{"17", "the kubelet's words in the failure of a join", "pkg/join/act.go", `} else if words.Fatal != "" {`, "} else if false {"},
 	{"17", "giving a runtime that serves no kubelets a moment", "pkg/join/act.go", "time.Since(r.running.unserved) >= unservedPatience:", "true:"},
 	{"17", "ending on a runtime that serves no kubelets", "pkg/join/act.go", "kind == kubeadm.Unserved && time.Since", "kind == kubeadm.Unserved && false && time.Since"},
-	{"17", "leaving to cloud-init what it may yet mend", "pkg/join/act.go", "case r.w.CloudInitWorks(): // it", "case false: // it"},
-	{"17", "leaving the programs to cloud-init", "pkg/join/look.go", "if err != nil && r.w.CloudInitWorks() {", "if false {"},
 	{"17", "a token that is not for signing", inCluster, "if passed := v.m.passedOver; !passed.IsZero() &&", "if passed := v.m.passedOver; false &&"},
 	{"17", "a signer that signs for nobody being late", inHeard, "c.Verdict == Unsigned && c.Signers > 0 &&", "c.Verdict == Unsigned &&"},
 	{"17", "no restart of a kubelet that would have another name", inGone, "other && how == RestartKubelet {", "other && false {"},

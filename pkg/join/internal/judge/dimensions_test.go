@@ -53,6 +53,7 @@ const (
 	byReturn
 	byUntaken
 	byLeft
+	byFirstBoot
 	byFresh
 	axes
 )
@@ -104,7 +105,7 @@ var dimensions = [axes][]value{
 		onDisk("a bootstrap file", Disk{Bootstrap: "bootstrap-kubelet.conf"}),
 	},
 	byMachine: {
-		notKnown(func(r *row) { r.f.Machine.Value, r.f.Machine.Err = Machine{}, errSeen }),
+		notKnown(func(r *row) { r.hosts(Machine{}, errSeen) }),
 		hosting("mounts missing", Machine{Mounts: []string{"/var/lib/kubelet"}}),
 		hosting("a kubeadm", Machine{Kubeadm: "kubeadm upgrade"}),
 		hosting("no pod", Machine{}),
@@ -303,7 +304,29 @@ var dimensions = [axes][]value{
 			r.f.Left = Fact[Left]{Value: Left{"left", "taint karpenter.sh/disrupted", ago(time.Hour)}, At: ago(time.Minute)}
 		}),
 	},
+	byFirstBoot: {
+		boots("is over", CloudInitIdle, 0, 0),
+		boots("goes on", CloudInitBusy, 0, 0),
+		boots("may wait for us for 4 min", CloudInitUnclear, unclearPatience-time.Second, 0),
+		boots("may wait for us for 5 min", CloudInitUnclear, unclearPatience, 0),
+		boots("is just over", CloudInitIdle, 0, time.Millisecond),
+		boots("was over before all was looked at", CloudInitIdle, 0, time.Hour),
+	},
 	byFresh: freshness,
+}
+
+// boots is what cloud-init does: for how long it may have waited for us, and since when it does nothing any more.
+func boots(name string, does CloudInit, unclear, over time.Duration) value {
+	return val(name, func(r *row) {
+		r.f.Machine.Value.CloudInit, r.m.cloudInit = does, does
+		r.m.unclearSince, r.m.cloudInitOver = time.Time{}, time.Time{}
+		if unclear > 0 {
+			r.m.unclearSince = ago(unclear)
+		}
+		if over > 0 {
+			r.m.cloudInitOver = ago(over)
+		}
+	})
 }
 
 // returns is how our Node may come back: whether it may be put back as it was and was not tried yet, when it was last seen,

@@ -157,6 +157,8 @@ type Machine struct {
 	Kubeadm string   // somebody else's kubeadm that is at work
 	Pods    int      // that live here
 	Naming  bool     // cloud-init is at work, and may yet call it by another name
+
+	CloudInit CloudInit // also where the rest is not known
 }
 
 // State of the kubelet's credentials.

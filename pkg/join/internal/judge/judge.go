@@ -28,9 +28,8 @@ var rows = []func(*view) (Action, bool){
 	(*view).join,
 }
 
-// limits are what no row's action goes beyond: the first that has something to say
-// decides in its place.
-var limits = []func(*view, Action) (Action, bool){(*view).leaves}
+// limits are what no row's action goes beyond: each may put another in its place.
+var limits = []func(*view, Action) (Action, bool){(*view).firstBoot, (*view).leaves}
 
 // Next is the next thing to do.
 func Next(p Policy, m Memory, f *Facts, now time.Time) Action {
@@ -42,7 +41,7 @@ func Next(p Policy, m Memory, f *Facts, now time.Time) Action {
 			}
 			for _, limit := range limits {
 				if instead, over := limit(&v, action); over {
-					return instead
+					action = instead
 				}
 			}
 			return action

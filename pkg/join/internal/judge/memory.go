@@ -52,6 +52,11 @@ type Memory struct {
 	fatalPID int          // and of which process
 	Doomed   bool         // and a later process had the same
 
+	// cloud-init, as it was seen last
+	cloudInit     CloudInit
+	cloudInitOver time.Time // when it was first seen to be done, or to wait for us, after it was at work
+	unclearSince  time.Time // since when it may wait for us
+
 	// acts of this run
 	Acts            int       // done so far, to tell what was asked before the last one
 	Restarted       time.Time // last kubelet restart that succeeded
@@ -106,6 +111,8 @@ func (m Memory) Take(p Policy, f *Facts, t Topic) Memory {
 		}
 	case Token:
 		return m.takeCluster(p, f)
+	case Company:
+		return m.takeCompany(f.Machine.Value.CloudInit, f.Machine.At)
 	case Renewal:
 		if f.Lease.Known() && m.Renewed.IsZero() {
 			m.Renewed = f.Lease.Value

@@ -1,6 +1,9 @@
 package judge
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // What holds for every row, whatever is known, old or not known in it. None of
 // it is computed with the judge's own functions, but for what fails and what is
@@ -27,6 +30,7 @@ var properties = []property{
 	{"only what was just seen is put back, beside a kubelet that runs", putsBackWhatWasSeen},
 	{"what its owner wants gone is not brought back", obeysOwner},
 	{"nor by a run that has not seen its end", obeysEarlierRun},
+	{"no run ends for what cloud-init may yet mend", waitsForCloudInit},
 	{"a kubelet bootstraps again in its own cluster only, where nobody reports for its Node", bootstrapsOwn},
 	{"no reset where the kubelet could bootstrap again", prefersBootstrap},
 	{"success is a member, seen just now", observesSuccess},
@@ -313,6 +317,14 @@ func obeysEarlierRun(r *row, a Action) bool {
 	}
 	ours := l.Value.Mark != "" && (is == "" || is == l.Value.Node)
 	return l.Err == nil && !ours || r.m.Is == Member || r.m.Is == Dead || !a.Kind.Acts() && (a.Kind == End || r.m.Is != Gone)
+}
+
+func waitsForCloudInit(r *row, a Action) bool {
+	if a.Kind != End || a.Reason != HostUnfit {
+		return true
+	}
+	does := r.f.Machine.Value.CloudInit
+	return !r.f.Machine.At.IsZero() && (does == CloudInitIdle || does == CloudInitUnclear && now.Sub(r.m.unclearSince) >= 5*time.Minute)
 }
 
 func observesSuccess(r *row, a Action) bool {

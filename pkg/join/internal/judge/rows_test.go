@@ -80,7 +80,7 @@ func (at *point) String() string {
 var leading = [axes][]int{
 	byDisk: {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, byMachine: {3, 4}, byCreds: {1, 2, 3, 4, 5, 7, 8}, byKubelet: {6, 7, 8, 9, 10, 11, 12, 13, 14, 16},
 	byPrograms: {2}, byName: {3, 4}, byEndpoint: {2, 3}, byCluster: {20, 21, 23, 26}, byRequest: {1, 2, 7, 8}, byJoin: {0},
-	bySince: {3}, byRestart: {1, 2}, byHeard: {0}, byFailed: {0, 1}, byTaken: {2}, byDoubt: {0}, byDeletions: {0, 1}, byLeft: {0}, byFresh: {0},
+	bySince: {3}, byRestart: {1, 2}, byHeard: {0}, byFailed: {0, 1}, byTaken: {2}, byDoubt: {0}, byDeletions: {0, 1}, byLeft: {0}, byFirstBoot: {0}, byFresh: {0},
 }
 
 func valuesOf(a axis, names []string) (values []int) {

@@ -61,7 +61,8 @@ const (
 	nodeOfOurNameRow
 	resetRow
 	joinRow
-	leftLimit // what no row's action goes beyond
+	firstBootLimit // what no row's action goes beyond
+	leftLimit
 )
 
 // judged is a row with what the judge says of it, and which of its rows says so.
@@ -82,9 +83,8 @@ func (j *judged) judge(r *row) {
 			}
 			j.by, j.a = i, a
 			for n, limit := range limits {
-				if instead, over := limit(&j.v, a); over {
-					j.by, j.a = leftLimit+n, instead
-					return
+				if instead, over := limit(&j.v, j.a); over {
+					j.by, j.a = firstBootLimit+n, instead
 				}
 			}
 			return

@@ -89,6 +89,10 @@ const (
 	// get a certificate: 1.1 to 3.7 s as measured.
 	bootstrapPatience = 60 * time.Second
 
+	// unclearPatience is for how long a cloud-init is waited for that may wait for
+	// us: it installs packages within minutes, and longer nobody shall wait in vain.
+	unclearPatience = 5 * time.Minute
+
 	// failingWithin is the time within which two exits of the kubelet's process
 	// are a crash loop: systemd starts a kubelet again after 10 s.
 	failingWithin = 60 * time.Second

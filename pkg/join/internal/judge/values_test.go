@@ -31,7 +31,13 @@ func onDisk(name string, d Disk) value {
 }
 
 func hosting(name string, m Machine) value {
-	return val(name, func(r *row) { r.f.Machine.Value, r.f.Machine.Err = m, nil })
+	return val(name, func(r *row) { r.hosts(m, nil) })
+}
+
+// hosts leaves cloud-init alone.
+func (r *row) hosts(m Machine, err error) {
+	m.CloudInit = r.f.Machine.Value.CloudInit
+	r.f.Machine.Value, r.f.Machine.Err = m, err
 }
 
 func having(name string, c Credentials) value {
