@@ -61,7 +61,8 @@
 //     (a), are single files alone that a join of this machine has written before
 //     it got to a certificate: those that its journal lists, with the content that
 //     it lists, and bootstrap-kubelet.conf.
-//  3. A healthy member is never touched, except by --reset=always.
+//  3. A healthy member is never touched, except by --reset=always, and needs none of
+//     the files that its join needed.
 //  4. A host that is not ours to reset is refused: a control plane, also one under
 //     repair, with no override; another cluster's member, a healthy member under
 //     another name, files that a reset would delete: only --reset=always goes on.
@@ -75,7 +76,8 @@
 //     was is only a Node that this run's own watch has seen deleted, or that of a
 //     run which was killed less than 40 s ago; never over another's, never as
 //     Ready where the kubelet does not run and say that it is well, and not at all
-//     where its owner had marked it as one that is to go.
+//     where its owner had marked it as one that is to go: nor do the next runs of
+//     this boot bring that one back, except by --bring-back.
 //  8. A CA that does not match the pin stops everything at once. The token goes
 //     only over TLS that pin, discovery file or signature has proven.
 //  9. Every wait and every child has a deadline and a polite stop.
@@ -86,7 +88,8 @@
 //  14. The library tells, by events ([Config].Observe); the program prints.
 //  15. kubeadm join and kubeadm reset are run whole.
 //  16. A restart command that fails is never a step towards a reset.
-//  17. What time does not cure ends soon, with the remedy.
+//  17. What time does not cure ends soon, with the remedy; what a cloud-init that is
+//     at work may yet mend does not, unless it waits for us.
 //
 // # Words
 //
