@@ -26,7 +26,7 @@ func TestNodeThatWasLeftToItsOwnerStaysAwayUntilSomebodyWantsItBack(t *testing.T
 			s.t.Fatalf("left is %+v", s.left)
 		}
 		for _, c.DryRun = range []bool{true, false} {
-			s.spared = true
+			s.change(func() { s.spared = true })
 			time.Sleep(time.Minute) // what was seen is of no use any more
 			r, err = start()
 			wanted{reason: Refused}.check(s.t, r, err)
@@ -44,7 +44,8 @@ func TestNodeThatWasLeftToItsOwnerStaysAwayUntilSomebodyWantsItBack(t *testing.T
 		if s.left.Mark == "" {
 			s.t.Error("a dry run has taken the mark away")
 		}
-		c.DryRun, s.spared = false, false
+		c.DryRun = false
+		s.change(func() { s.spared = false })
 		r, err = start()
 		wanted{reason: Recovered, restarts: 1}.check(s.t, r, err)
 		if s.left != (host.Left{}) {
@@ -119,9 +120,9 @@ func TestNodeIsNotBroughtBackWhereWhatWasLeftCannotBeRead(t *testing.T) {
 		s.unlisted = errors.New("left.json: unexpected end of JSON input")
 		r, err := start()
 		wanted{reason: AlreadyJoined}.check(s.t, r, err)
-		s.deleteNode()
+		s.change(s.deleteNode)
 		time.Sleep(time.Minute) // that this was seen is of no use any more
-		s.spared = true
+		s.change(func() { s.spared = true })
 		r, err = start()
 		wanted{reason: Refused}.check(s.t, r, err)
 		says(s.t, r, "left.json", "--bring-back")

@@ -117,7 +117,8 @@ func TestConfigThatIsGoneIsNoValidOne(t *testing.T) {
 	if _, err := c.plan(); err == nil {
 		t.Error("a malformed one was passed over")
 	}
-	if c.ConfigFile = t.TempDir(); c.Validate() == nil {
+	c.ConfigFile = t.TempDir()
+	if _, err := c.plan(); err == nil {
 		t.Error("a folder was passed over")
 	}
 }
