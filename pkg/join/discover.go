@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
@@ -263,4 +265,17 @@ func (r *run) bearer(token string) string {
 		return r.TLSBootstrapToken
 	}
 	return token
+}
+
+func sightingOf(s cluster.Sighting) judge.Sighting {
+	n := s.Node
+	return judge.Sighting{Answer: judge.Answer(s.Answer), Err: s.Err, RetryAfter: s.RetryAfter, Node: judge.Node{
+		Name: n.Name, UID: n.UID, BootID: n.BootID, MachineID: n.MachineID, SystemUUID: n.SystemUUID,
+		Ready: n.Ready, ReadyWords: readyWords(n), Heartbeat: n.Heartbeat,
+		DeletedAt: n.DeletedAt, Finalizers: slices.Clone(n.Finalizers), Uninitialized: n.Uninitialized, Mark: n.Mark,
+	}}
+}
+
+func readyWords(n cluster.Node) string {
+	return strings.TrimSpace(n.ReadyReason + ": " + n.ReadyMessage)
 }

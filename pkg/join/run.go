@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -385,17 +384,4 @@ func (r *run) succeed(a judge.Action) string {
 		return fmt.Sprintf("dry run: nothing would be done but to hold: Node %q is %s (UID %s)", node.Name, r.Until, node.UID)
 	}
 	return a.Message
-}
-
-func sightingOf(s cluster.Sighting) judge.Sighting {
-	n := s.Node
-	return judge.Sighting{Answer: judge.Answer(s.Answer), Err: s.Err, RetryAfter: s.RetryAfter, Node: judge.Node{
-		Name: n.Name, UID: n.UID, BootID: n.BootID, MachineID: n.MachineID, SystemUUID: n.SystemUUID,
-		Ready: n.Ready, ReadyWords: readyWords(n), Heartbeat: n.Heartbeat,
-		DeletedAt: n.DeletedAt, Finalizers: slices.Clone(n.Finalizers), Uninitialized: n.Uninitialized, Mark: n.Mark,
-	}}
-}
-
-func readyWords(n cluster.Node) string {
-	return strings.TrimSpace(n.ReadyReason + ": " + n.ReadyMessage)
 }
