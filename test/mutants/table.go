@@ -33,7 +33,7 @@ var others = []mutant{
 	{"3", "a member that needs none of its join's files", "pkg/join/lost.go", "if !errors.Is(err, fs.ErrNotExist) {", "if p.lost == nil {"},
 	{"3", "not passing over what is in a file", "pkg/join/lost.go", "if !errors.Is(err, fs.ErrNotExist) {", "if p == nil {"},
 	{"3", "ending at once without credentials where a file is gone", "pkg/join/lost.go", "case errors.Is(err, fs.ErrNotExist) && mountsErr == nil", "case false && mountsErr == nil"},
-	{"3", "the name that a member has whose config is gone", "pkg/join/lost.go", "m.plan.NodeName, m.name = creds.NodeName, creds.NodeName", "m.plan.NodeName += \"\""},
+	{"3", "the name that a member has whose config is gone", "pkg/join/lost.go", "m.plan.NodeName, m.name = creds.NodeName, creds.NodeName", "_ = creds"},
 	{"3", "ending where the file is needed, whoever has credentials", inCluster, "case c.Value.Lost: //", "case c.Value.Lost && v.now.IsZero(): //"},
 	{"3", "ending where only another certificate would help", inNode, "if v.f.Cluster.Value.Lost {", "if false {"},
 	{"4", "the keys that prove a control plane", "internal/host/disk.go",
