@@ -101,17 +101,31 @@ var printedOnes = map[string]printedOne{
 	"systemctl start kubelet":       {},
 	"systemctl status kubelet":      {},
 
-	"nodejoin check":        {},
-	"nodejoin check --help": {},
-	"nodejoin join --help":  {},
-	"nodejoin %s":           {onNode, "nodejoin version"},
-	"%s --help":             {onNode, "nodejoin --help"},
+	"hostnamectl set-hostname":      {onNode, "hostnamectl set-hostname %NODE"},
+	"ss -ltnp":                      {},
+	"ss -ltnp sport = :%d":          {onNode, "ss -ltnp sport = :10250"},
+	"systemctl cat kubelet":         {},
+	"systemctl status containerd":   {},
+	"systemctl stop nodejoin":       {where: elsewhere}, // of the package
+	"rc-service kubelet restart":    {where: elsewhere}, // OpenRC, as the others of its kind
+	"rc-service kubelet start":      {where: elsewhere},
+	"rc-service kubelet status":     {where: elsewhere},
+	"rc-update add kubelet default": {where: elsewhere},
+	"tail %s":                       {onNode, "tail /root/file"},
+
+	"nodejoin join --bring-back": {onNode, "nodejoin join --bring-back --help"},
+	"nodejoin check":             {},
+	"nodejoin check --help":      {},
+	"nodejoin join --help":       {},
+	"nodejoin %s":                {onNode, "nodejoin version"},
+	"%s --help":                  {onNode, "nodejoin --help"},
 
 	"kubeadm config migrate --old-config OLD --new-config NEW": {},
 	"kubeadm config print join-defaults":                       {},
 	"kubeadm init phase bootstrap-token":                       {where: onControlPlane},
 	"kubeadm token create":                                     {where: onControlPlane},
 	"kubeadm token create --print-join-command":                {where: onControlPlane},
+	"kubeadm token create --usages signing,authentication":     {where: onControlPlane},
 	"kubeadm token list":                                       {where: onControlPlane},
 
 	"kubectl certificate approve %s":            {onControlPlane, "kubectl certificate approve %CSR"},
