@@ -35,6 +35,8 @@ func TestAnUnfitMachineBesideCloudInit(t *testing.T) {
 		{name: "just over", at: unfitBut(map[axis]string{byFirstBoot: "is just over"}), kind: Wait, reason: JoinFailed, words: "before cloud-init was done"},
 		{name: "over before all was looked at", at: unfitBut(map[axis]string{byFirstBoot: "was over before all was looked at"}), kind: End, reason: HostUnfit},
 		{name: "at work beside kubeadm's word", at: map[axis]string{byCreds: "not there", byJoin: "has failed for good", byFirstBoot: "goes on"}, kind: BackOff, reason: JoinFailed, words: "cloud-init"},
+		{name: "kubeadm's word from before its end, and all else was looked at since", at: map[axis]string{byCreds: "not there", byJoin: "has failed for good", byJoined: "2 h", byFirstBoot: "was over before all was looked at"},
+			kind: BackOff, reason: JoinFailed, words: "before cloud-init was done"},
 		{name: "kubeadm's word from before its end", at: map[axis]string{byCreds: "not there", byJoin: "has failed for good", byFirstBoot: "is just over"}, kind: BackOff, reason: JoinFailed, words: "before cloud-init was done"},
 	})
 }
