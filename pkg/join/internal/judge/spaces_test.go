@@ -282,7 +282,7 @@ var nodeSpaces = []*space{
 		return condition(r) && !r.waitsForTakeup() && (r.kubeletWorks() && r.reports() && r.f.Kubelet.Err == nil || r.f.Join.Running || r.asksAgain())
 	}},
 	{takeupSpace, "its kubelet is to take it up", tending(kubelets, map[axis][][]int{bySight: join(same(bySight, "ours", "ours, not ready", "ours, uninitialized"), each(bySight, "dead")),
-		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: same(bySince), byRestart: same(byRestart), byHeard: same(byHeard),
+		byReturn: each(byReturn), byUntaken: each(byUntaken), bySince: join(same(bySince, "1 s", "59 s"), same(bySince, "90 s", "2 h")), byRestart: same(byRestart), byHeard: join(same(byHeard, "throughout", "again for 80 s"), each(byHeard, "again for 30 s")),
 		byFresh: coarse(append(here, OwnNode, Takeup)...)}), func(r *judged) bool { return condition(r) && r.waitsForTakeup() }},
 	{"a member with a kubelet that does not run or report", "the level matters to one that does",
 		tending(join(kubelets[:len(kubelets)-1], same(byKubelet, "runs for 59 s", "runs for 1 s", "steady after a crash loop"), each(byKubelet, "in a crash loop", "is suspended")),
