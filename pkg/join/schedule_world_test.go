@@ -148,7 +148,7 @@ var faults = map[string]func(*sim){
 	"another container takes our name":           func(s *sim) { s.neighbourComes(neighbour{simBoot, "machine-of-another", s.kubeletName()}) },
 	"kubeadm is cold from now on":                func(s *sim) { s.fitTakes = 26 * time.Second },
 	"kubelet.conf is whole again":                func(s *sim) { s.mend() },
-	"somebody resets by hand":                    func(s *sim) { s.wipe() },
+	"somebody resets by hand":                    func(s *sim) { s.wipe(); s.wiped = time.Now() },
 	"somebody joins by hand":                     func(s *sim) { s.joinByHand() },
 	"nobody may create what a kubelet had":       func(s *sim) { s.unwritable = true },
 	"kubelets may create what they had":          func(s *sim) { s.unwritable = false },

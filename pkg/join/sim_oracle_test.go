@@ -41,6 +41,9 @@ type simOracle struct {
 	last         process   // the kubelet's that has ended
 	unmounted    time.Time // since when a mount is missing,
 	spares       blinking  // a reset: a kubelet without credentials of any use could get others, as a new Node
+	wiped        time.Time // somebody reset by hand,
+	swapped      time.Time // another cluster answers than before,
+	answered     bool      // as s.stranger was then
 	company      time.Time // somebody else's kubeadm is at work,
 	governs      time.Time // and this is a control plane
 	strange      time.Time // and the credentials are another cluster\'s than the endpoint\'s
@@ -150,6 +153,9 @@ func (s *sim) book() {
 		s.disk.ControlPlane != "" || s.disk.AdminConf || len(s.disk.StaticPods) > 0
 	answers := !s.down && !s.frozen
 	const tick = time.Second
+	if s.answered != s.stranger {
+		s.answered, s.swapped = s.stranger, time.Now()
+	}
 	since(&s.unmounted, len(s.mounts) > 0)
 	since(&s.company, s.kubeadm != "")
 	since(&s.governs, s.disk.ControlPlane != "")
@@ -216,6 +222,12 @@ func lasted(t time.Time) time.Duration {
 	return time.Since(t)
 }
 
+// justWiped: somebody has emptied the disk, and nodejoin need not have seen it.
+func (s *sim) justWiped() bool { return !s.wiped.IsZero() && time.Since(s.wiped) <= unseen }
+
+// justSwapped: the same of the cluster that answers.
+func (s *sim) justSwapped() bool { return !s.swapped.IsZero() && time.Since(s.swapped) <= unseen }
+
 // harm tells what a reset at this moment would do that nobody wants, by the
 // world's own history.
 func (s *sim) harm() error {
@@ -227,6 +239,8 @@ func (s *sim) harm() error {
 		return nil
 	case s.running && !s.crashing() && lasted(s.born) > unseen:
 		return errors.New("a reset while a kubelet runs")
+	case len(s.disk.Leftovers) == 0 && s.justWiped():
+		return nil
 	case len(s.disk.Leftovers) == 0:
 		return errors.New("a reset of nothing")
 	case s.disk.AdminConf && !nothingLost, len(s.disk.StaticPods)+len(s.disk.ForeignFiles) > 0 && !nothingLost:
@@ -305,7 +319,7 @@ func (s *sim) mayBootstrap(ctx context.Context) {
 		s.breaks("a second kubelet beside one that runs")
 	case s.usable() && !s.elsewhere():
 		s.breaks("bootstrapping a kubelet again that has good credentials")
-	case s.absent() && !bytes.Equal(s.kubeletCA, s.ca()) && (s.torn != nil || s.creds == nil || s.elsewhere()):
+	case s.absent() && !s.justWiped() && !s.justSwapped() && !bytes.Equal(s.kubeletCA, s.ca()) && (s.torn != nil || s.creds == nil || s.elsewhere()):
 		s.breaks("bootstrapping without a Node, in a cluster to which this machine has not belonged")
 	case !s.absent() && s.node.MachineID != simID.MachineID && lasted(s.twin.since) > unseen:
 		s.breaks("bootstrapping over another machine's Node")
