@@ -340,7 +340,7 @@ func (s *sim) wouldBootstrap() bool {
 
 func (s *sim) mayRestart(ctx context.Context) {
 	s.mayTouch(ctx, "a kubelet restart")
-	if s.lives() && s.suspended == "" && (!s.alive || lasted(s.born) > unseen) && (!s.aloofKubelet || lasted(s.putBack) < 30*time.Second) {
+	if s.lives() && s.suspended == "" && (!s.alive || lasted(s.born) > unseen) && (!s.aloofKubelet && !s.policy || lasted(s.putBack) < 30*time.Second) {
 		s.breaks("a kubelet restart on a living member")
 	}
 	if s.running && s.stray && lasted(s.born) > unseen {

@@ -58,7 +58,7 @@ func TestNodeIsNamedAsEC2NamesTheInstance(t *testing.T) {
 	e := s.join(s.args(append(onEC2, "--node-name-from", "ec2", "--hold", "15s")...)...).is(0, "Joined").counts(1, 0, 0, 0)
 	s.member(e)
 	s.registered(i.PrivateDNSName, testbed.ProviderID(i.PrivateDNSName))
-	if len(e.report.Warnings) > 0 || e.report.Node.Name != i.PrivateDNSName {
+	if len(e.report.ownWarnings()) > 0 || e.report.Node.Name != i.PrivateDNSName {
 		t.Errorf("Node %+v, warnings %q", e.report.Node, e.report.Warnings)
 	}
 	log := s.node.Log(testbed.MetadataService)
@@ -107,7 +107,7 @@ func TestProviderIDMakesUpForAnotherName(t *testing.T) {
 		is(0, "Joined").counts(1, 1, 0, 0)
 	s.member(e)
 	s.registered("w1", testbed.ProviderID(i.PrivateDNSName))
-	if len(e.report.Warnings) > 0 {
+	if len(e.report.ownWarnings()) > 0 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 }

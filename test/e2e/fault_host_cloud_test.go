@@ -83,7 +83,7 @@ func TestSuccessBeforeTheCloudControllerWarnsOfIt(t *testing.T) {
 	s.must(err)
 	e := s.join(s.args("--hold", "10s")...).is(0, "Joined").counts(1, 0, 0, 0).
 		says("no cloud controller has accepted", "it may still be deleted; --until initialized waits for that")
-	if len(e.report.Warnings) != 1 {
+	if len(e.report.ownWarnings()) != 1 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 	s.must(cloud.Start(s.ctx))

@@ -123,7 +123,7 @@ func TestKubeadmThatFailsThoughTheNodeIsOursIsOnlyAWarning(t *testing.T) {
 	s.fault(33)
 	s.must(s.node.WrapKubeadm(instead("join", testbed.RealKubeadm+` "$@"; echo "error: could not upload a label" >&2; exit 1`)))
 	e := s.join(s.args()...).is(0, "Joined").counts(1, 0, 0, 0).says("kubeadm join failed, but the Node is a member all the same")
-	if len(e.report.Warnings) != 1 || !strings.Contains(e.report.Warnings[0], "could not upload a label") {
+	if len(e.report.ownWarnings()) != 1 || !strings.Contains(e.report.ownWarnings()[0], "could not upload a label") {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 	s.member(e)

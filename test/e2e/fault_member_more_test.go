@@ -17,16 +17,16 @@ func TestWorldReadableTokenFileIsWarnedOf(t *testing.T) {
 	s.source(s.node, "/root/token", s.token+"\n", 0o644)
 	args := s.argsWithout("--token-file", "/root/token", "--hold", "5s")
 	e := s.join(args...).is(0, "Joined").says("--token-file", "/root/token", "everybody")
-	if len(e.report.Warnings) != 1 {
+	if len(e.report.ownWarnings()) != 1 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
-	if e := s.join(args...).is(0, "AlreadyJoined"); len(e.report.Warnings) != 0 {
+	if e := s.join(args...).is(0, "AlreadyJoined"); len(e.report.ownWarnings()) != 0 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 	s.must(os.Chmod(s.node.Path("/root/token"), 0o640))
 	other := s.newNode("w2", ready())
 	s.source(other, "/root/token", s.token+"\n", 0o640)
-	if e := s.start(other, args...).end().is(0, "Joined"); len(e.report.Warnings) != 0 {
+	if e := s.start(other, args...).end().is(0, "Joined"); len(e.report.ownWarnings()) != 0 {
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 }

@@ -28,7 +28,7 @@ func TestNodeThatMayNotComeAsItWasComesAsANewOneWithAWarning(t *testing.T) {
 	s.must(s.cp.DeleteNode(s.ctx, "w1"))
 	e := p.end().is(0, "Recovered").counts(1, 0, 1, 1).says("cannot be put back as it was", testbed.RefusalMessage)
 	s.member(e)
-	if len(e.report.Warnings) != 2 { // and that no cloud controller has accepted it
+	if len(e.report.ownWarnings()) != 2 { // and that no cloud controller has accepted it
 		t.Errorf("warnings %q", e.report.Warnings)
 	}
 	if is := s.nodeNamed("w1"); is.Spec.Unschedulable || is.Annotations["example.com/note"] != "" {

@@ -94,7 +94,7 @@ func TestEndpointThatTheCertificateDoesNotNameIsJoinedAllTheSame(t *testing.T) {
 	s.resolve(s.node, s.cp.IP)
 	e := s.join(s.argsAt(apiName+":6443")...).is(0, "Joined").counts(1, 0, 0, 0).within(30 * time.Second)
 	s.member(e)
-	if len(e.report.Warnings) != 1 || !strings.Contains(e.report.Warnings[0], "goes by https://"+s.cp.Endpoint()) {
+	if len(e.report.ownWarnings()) != 1 || !strings.Contains(e.report.ownWarnings()[0], "goes by https://"+s.cp.Endpoint()) {
 		t.Errorf("warnings: %q", e.report.Warnings)
 	}
 }

@@ -191,6 +191,11 @@ type report struct {
 	LogTail               struct{ Kubeadm, Kubelet []string }
 }
 
+// ownWarnings are those that are not kubeadm's, which depend on the host that the tests run on.
+func (r report) ownWarnings() []string {
+	return slices.DeleteFunc(slices.Clone(r.Warnings), func(w string) bool { return strings.HasPrefix(w, "kubeadm warns of ") })
+}
+
 // ended is a nodejoin that has ended.
 type ended struct {
 	s              *story
