@@ -89,7 +89,7 @@ var faults = map[string]func(*sim){
 	"a policy refuses Nodes":                   func(s *sim) { s.policy = true },
 	"the policy is lifted":                     func(s *sim) { s.policy = false },
 	"the kubelet dies":                         func(s *sim) { s.stopKubelet() },
-	"the kubelet is started by somebody":       func(s *sim) { s.startKubelet() },
+	"the kubelet is started by somebody":       (*sim).startedBySomebody,
 	"the network plugin comes":                 func(s *sim) { s.setReady(true) },
 	"the network plugin goes":                  func(s *sim) { s.setReady(false) },
 	"restarting the kubelet fails from now on": func(s *sim) { s.restart = errors.New("job failed") },
@@ -272,6 +272,13 @@ func (s *sim) tear(why error) {
 func (s *sim) crashNow() {
 	if s.running {
 		s.crash("panic: runtime error")
+	}
+}
+
+// startedBySomebody: one that runs is not started again.
+func (s *sim) startedBySomebody() {
+	if !s.running {
+		s.startKubelet()
 	}
 }
 
