@@ -17,8 +17,7 @@ type Refusal struct {
 	Remedy string // in one line; "" where there are no words
 }
 
-// refusals are the kubelet's words of all supported minors that tell more than that a person must mend what they name. The first
-// row that fits counts.
+// refusals are the kubelet's words of all supported minors that tell what they come from. The first row that fits counts.
 var refusals = []struct {
 	words  string
 	passes bool
@@ -31,6 +30,9 @@ var refusals = []struct {
 		remedy: "boot this machine with cgroup v2 (`systemd.unified_cgroup_hierarchy=1` on the kernel's command line), or set failCgroupV1: false in the cluster's KubeletConfiguration"},
 	{words: "code = Unimplemented", // cri-client/pkg/remote_runtime.go
 		remedy: "the container runtime serves no kubelets: take \"cri\" out of disabled_plugins in /etc/containerd/config.toml, or install a newer one, and restart it"},
+	{words: "code = Unavailable", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
+	{words: "code = DeadlineExceeded", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
+	{words: "no space left on device", passes: true, remedy: "make room on the disk of /var/lib/kubelet"},
 	{words: "validate service connection", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
 	{words: "failed to read kubelet config file", passes: true, remedy: "kubeadm join writes its configuration"}, // pkg/kubelet/kubeletconfig/configfiles
 	{words: "unable to load bootstrap kubeconfig", passes: true, remedy: "its certificate is missing or has expired, and it has no token to get another with: `nodejoin join` brings one"},
@@ -38,6 +40,11 @@ var refusals = []struct {
 	{words: "dial tcp ", passes: true, remedy: "is the API server up?"},
 	{words: "address already in use", remedy: "another process has the kubelet's port: `ss -ltnp` names it"},
 }
+
+// mistakes are the words of a kubelet that does not understand its flags or its configuration (cmd/kubelet/app/server.go,
+// pkg/kubelet/apis/config/validation, spf13/pflag): only a person mends them. Whatever else it says may pass.
+var mistakes = []string{"unknown flag", "unknown shorthand flag", "flag needs an argument", "invalid argument", "kubelet flag", "failed to load kubelet config",
+	"failed to validate kubelet config", "invalid configuration", "feature gate", "unknown 'kubernetes.io'", "not supported"}
 
 // RefusalOf says what to do about a kubelet that refused to run with these words.
 func (h Host) RefusalOf(fatal string) Refusal {
@@ -48,6 +55,9 @@ func (h Host) RefusalOf(fatal string) Refusal {
 		if strings.Contains(fatal, r.words) {
 			return Refusal{r.passes, r.shown != nil && r.shown(h), r.remedy}
 		}
+	}
+	if !slices.ContainsFunc(mistakes, func(words string) bool { return strings.Contains(fatal, words) }) {
+		return Refusal{Passes: true, Remedy: "its log says more, and systemd starts it again: `journalctl -u kubelet`"}
 	}
 	from := "/etc/default/kubelet, a drop-in of kubelet.service, /var/lib/kubelet/kubeadm-flags.env or config.yaml"
 	if files := h.namedIn(fatal); len(files) > 0 {

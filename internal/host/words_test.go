@@ -69,7 +69,7 @@ func TestTellingWordsComeFirstAndOnce(t *testing.T) {
 	}
 }
 
-// Each row once, in the kubelet's own words; what is in none of them a person must mend.
+// Each row once, in the kubelet's own words; what is in none of them may pass.
 func TestWhatAKubeletThatRefusedNeeds(t *testing.T) {
 	h := machine(t, map[string]string{
 		"/proc/swaps":          "Filename Type\n/dev/sda2 partition\n",
@@ -84,10 +84,12 @@ func TestWhatAKubeletThatRefusedNeeds(t *testing.T) {
 		remedy        string
 	}{
 		"": {},
-		failed + "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false":                                                                                                                                                         {shown: true, remedy: "swapoff -a"},
-		"failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 is":                                                                                                                                       {remedy: "cgroup v2"},
-		failed + `validate service connection: validate CRI v1 runtime API for endpoint "x": rpc error: code = Unimplemented desc = x`:                                                                                                                                    {remedy: "disabled_plugins"},
-		failed + `validate service connection: validate CRI v1 runtime API for endpoint "x": rpc error: code = Unavailable desc = x`:                                                                                                                                      {passes: true, remedy: "start the container runtime"},
+		failed + "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false":                      {shown: true, remedy: "swapoff -a"},
+		"failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 is":    {remedy: "cgroup v2"},
+		failed + `validate service connection: validate CRI v1 runtime API for endpoint "x": rpc error: code = Unimplemented desc = x`: {remedy: "disabled_plugins"},
+		failed + "writing the checkpoint: no space left on device":                                                                     {passes: true, remedy: "make room"},
+		failed + "failed to get rootfs info: unable to find data in memory cache":                                                      {passes: true, remedy: "journalctl"},
+		failed + `validate service connection: validate CRI v1 runtime API for endpoint "x": rpc error: code = Unavailable desc = x`:   {passes: true, remedy: "start the container runtime"},
 		`failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to load Kubelet config file /var/lib/kubelet/config.yaml, error failed to read kubelet config file "/var/lib/kubelet/config.yaml", error: open: no such file or directory`: {passes: true, remedy: "kubeadm join"},
 		failed + "unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory":                                                                                                                                            {passes: true, remedy: "nodejoin join"},
 		failed + "cannot create certificate signing request: the server is currently unable":                                                                                                                                                                              {passes: true, remedy: "API server"},

@@ -319,6 +319,11 @@ func (r *run) diagnose(failure *kubeadm.Failure) {
 	kind, join := failure.Kind(), &r.facts.Join
 	if kind == kubeadm.Kubelet || r.facts.Credentials.Value.State == judge.Loaded && r.memory.Is != judge.Member {
 		words := r.w.KubeletWords(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), unitLook)
+		if unit, err := r.w.Kubelet(ctx); err == nil && unit.Running { // what it last refused for is over
+			words.Fatal = ""
+		}
+		cancel()
 		again := words.Fatal == r.running.refusal
 		if r.running.refusal = words.Fatal; words.Fatal != "" && !words.Passes && (words.Shown || again) {
 			refuses := judge.KubeletRefuses(words.Fatal, words.Remedy, failure)

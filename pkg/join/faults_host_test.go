@@ -85,7 +85,7 @@ func TestRunAfterAKilledOneNeedsNoResetWhenTheKubeletHasCredentials(t *testing.T
 // On a slow host the kubelet has got its certificate by the time when it looks at swap: the join looks well until then.
 func TestKubeletThatRefusesSwapIsAPersonsJob(t *testing.T) {
 	t.Attr("fault", "30")
-	dies := func(s *sim) { s.running, s.swap, s.policy = true, true, true } // and is just at its next try
+	dies := func(s *sim) { s.running, s.waiting, s.swap, s.policy, s.dies = false, true, true, true, "swap is on" }
 	simulate(t, nil, func(s *sim, start func() (Report, error)) {
 		s.join = func(ctx context.Context) error {
 			s.change(func() { s.joined(); s.node = nil; dies(s) })

@@ -329,6 +329,7 @@ func (v *view) unit() (Action, bool) {
 		return end(HostUnfit, fmt.Sprintf(`the service "kubelet" is to start after %s, which waits for this nodejoin to end`, k.Value.Blocked),
 			"take that After= out of its drop-ins (`systemctl cat kubelet` shows them), or run nodejoin as nodejoin.service, and not in user data", nil)
 	// a kubelet without credentials may have no configuration yet, and one whose certificate has expired has nothing to start with
+	case k.Value.Running: // what it last refused for is over
 	case v.m.Doomed && v.state() >= NotUnderstood && v.m.Is != Refused,
 		k.Value.Shown && v.state() == Loaded && v.m.Is != Member:
 		return KubeletRefuses(k.Value.Fatal, k.Value.Remedy, nil), true

@@ -233,7 +233,7 @@ func (m Memory) takeKubelet(k Kubelet, at time.Time) Memory {
 		m.fatal, m.Doomed = "", false
 	case m.fatal != k.Fatal:
 		m.fatal, m.fatalPID, m.Doomed = k.Fatal, k.Exits, false
-	case k.Exits > m.fatalPID:
+	case k.Exits > m.fatalPID && !k.Running: // the next one, too, is over
 		m.Doomed = true
 	}
 	return m

@@ -159,6 +159,7 @@ func TestWordsWithWhichTwoKubeletsInARowRefuseAreFinal(t *testing.T) {
 		"once":                            {after(ours, says("bad", 1)), false},
 		"twice, of one process":           {after(ours, says("bad", 1), says("bad", 1)), false},
 		"by the next process, too":        {after(ours, says("bad", 1), says("bad", 2)), true},
+		"while the next one still runs":   {after(ours, says("bad", 1), Kubelet{Fatal: "bad", Exits: 2, Running: true}), false},
 		"by the next, in other words":     {after(ours, says("bad", 1), says("worse", 2)), false},
 		"and then nothing any more":       {after(ours, says("bad", 1), says("bad", 2), says("", 3)), false},
 		"of a kubelet nobody has touched": {after(untouched, says("bad", 1), says("bad", 2)), false},

@@ -71,7 +71,7 @@ func TestAKubeletIsStoppedForANodeThatStaysAwayOnlyAfterAMinuteOfBoth(t *testing
 		{name: "there was a silence since the restart", at: away(map[axis]string{byHeard: "again for 80 s"}), kind: RestartKubelet},
 		{name: "it says why it cannot register", at: away(map[axis]string{byKubelet: "cannot register"}), kind: Wait, reason: JoinFailed, words: "denied the request"},
 		{name: "its log cannot be read", at: away(nil), change: func(r *row) { r.f.Kubelet.Value.Unread = true }, kind: BackOff, reason: JoinFailed},
-		{name: "a person must mend it", at: away(nil), change: func(r *row) { r.f.Kubelet.Value.Fatal, r.m.Doomed = "unknown flag", true }, kind: End, reason: HostUnfit},
+		{name: "a person must mend it", at: away(map[axis]string{byKubelet: "doomed"}), kind: End, reason: HostUnfit},
 		{name: "once a run", at: away(map[axis]string{byDoubt: "a reset is spent"}), kind: BackOff, reason: JoinFailed},
 		{name: "the token sees that it is back", at: away(map[axis]string{byCluster: "our Node"}), kind: Wait, reason: JoinFailed, words: "has come back"},
 		{name: "our own kubeadm is at work", at: away(map[axis]string{byJoin: "runs"}), kind: Wait, reason: JoinFailed, words: "yet"},
