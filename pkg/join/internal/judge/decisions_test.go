@@ -125,7 +125,6 @@ func TestWhatIsFresh(t *testing.T) {
 		"from before the last act":               {node: heard(0, 0, 0), unit: heard(1, 0, 0), old: OwnNode},
 		"never":                                  {unit: heard(1, 0, 0), old: OwnNode},
 		"this machine, before the server's word": {node: heard(1, 0, 0), unit: heard(1, 0, time.Second), old: Unit},
-		"this machine, while that came":          {node: heard(1, 0, time.Second), unit: heard(1, 2*time.Second, 0)},
 	} {
 		f := Facts{}
 		setStamp(&f.Node, c.node)

@@ -85,9 +85,7 @@ func (v *view) stale(topics Topic) Topic { return v.staleAfter(topics, FreshFor)
 // staleAfter: the cluster's word is stale after that. Whatever takes long must
 // not make another answer old for ever, each asked for again because of the
 // other: an answer may be twice as old as it took, and others' as much older as
-// two looks at this machine take, for one comes after each of them. A look ends
-// after the last word, and may have begun before: words come every few seconds,
-// and a look around a machine that is short of breath takes longer.
+// two looks at this machine take, for one comes after each of them.
 func (v *view) staleAfter(topics Topic, word time.Duration) (old Topic) {
 	var heard time.Time       // the last answer of others
 	var looking time.Duration // at this machine
@@ -107,7 +105,7 @@ func (v *view) staleAfter(topics Topic, word time.Duration) (old Topic) {
 		if local&t == 0 {
 			limit += 2 * looking
 		}
-		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > limit || local&t != 0 && s.at.Before(heard) {
+		if s.at.IsZero() || s.acts != v.m.Acts || v.now.Sub(s.at) > limit || local&t != 0 && s.asked.Before(heard) {
 			old |= t
 		}
 	}

@@ -166,9 +166,12 @@ func coarse(of ...Topic) [][]int {
 	special := len(freshness) - 4
 	for i := 1; i < special; i++ {
 		topic, a := topics[(i-1)/int(ages-1)], age((i-1)%int(ages-1))+never
-		if !slices.Contains(of, topic) || a == slow {
+		if !slices.Contains(of, topic) || a == slow && topic&local == 0 {
 			one = append(one, i)
 		} else if class := []int{i}; a == old {
+			if topic&local != 0 {
+				class = append(class, i+int(slow-old))
+			}
 			if topic != Unit && topic != Company && topic != Programs { // they are asked for before anything rests on them
 				class = append(class, i+int(beforeAct-old))
 			}
