@@ -215,6 +215,9 @@ func (d *Discoverer) probe(ctx context.Context, token, bearer string) Probe {
 			p.Verdict, p.Err = Rejected, errors.New("the token has no dot")
 			return p
 		}
+	} else if !whole { // an empty secret is anybody's
+		p.Verdict, p.Err = Rejected, errors.New("the token has no dot")
+		return p
 	} else if p.Verdict != Proven {
 		return p
 	} else {

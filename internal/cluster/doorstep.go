@@ -44,7 +44,7 @@ func LookAt(ctx context.Context, server string, ca []byte) Doorstep {
 	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
 		return Doorstep{Host: d.Host, LookUp: err}
 	} else if proxy != nil {
-		d.Proxy = proxy.Redacted()
+		d.Proxy = proxy.Host // what else stands in it may be a password
 		return d
 	}
 	bounded, cancel := context.WithTimeout(ctx, lookUpWait)

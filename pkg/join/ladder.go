@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nodejoin/nodejoin/internal/cluster"
-	"github.com/nodejoin/nodejoin/internal/kubeadm"
 	"github.com/nodejoin/nodejoin/pkg/join/internal/judge"
 )
 
@@ -46,8 +46,12 @@ func inTheWay(message, hint string, err error) Rung {
 	return wrong(judge.Sentence(message, err), hint)
 }
 
-// ladderWait bounds what is asked of others, beside the one question of a check.
-const ladderWait = 15 * time.Second
+// ladderWait bounds all that is asked of others beside the one question of a check, and tokenWait the token's source, which must
+// not use up the others' time.
+const (
+	ladderWait = 30 * time.Second
+	tokenWait  = 8 * time.Second
+)
 
 // climber looks at one rung after the other, and remembers what later ones need.
 type climber struct {
@@ -87,7 +91,7 @@ var rungs = []struct {
 
 // climb looks at every rung. Nothing is changed, and each is looked at by itself.
 func (r *run) climb(ctx context.Context, held string, member error) (all []Rung) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ladderWait)
+	ctx, cancel := context.WithTimeout(ctx, ladderWait)
 	defer cancel()
 	c := &climber{run: r, held: held, member: member}
 	c.ask(ctx)
@@ -112,9 +116,15 @@ func (c *climber) ask(ctx context.Context) {
 	}
 	if c.Endpoint != "" || c.DiscoveryFile != "" {
 		c.w.Register(c.named.is) // whose Node is asked for
-		c.tokens.token, c.noToken = c.w.Token(ctx)
-		p := c.w.Probe(ctx, c.tokens.token, c.bearer(c.tokens.token))
-		c.probe, ca, c.server = &p, p.CA, p.Server
+		reading, cancel := context.WithTimeout(ctx, tokenWait)
+		c.tokens.token, c.noToken = c.w.Token(reading)
+		cancel()
+		bearer := ""
+		if c.noToken == nil {
+			bearer = c.bearer(c.tokens.token)
+		}
+		p := c.w.Probe(ctx, c.tokens.token, bearer)
+		c.probe, ca, c.server = &p, p.CA, cmp.Or(p.Server, c.server)
 		if c.Endpoint != "" {
 			c.server = "https://" + c.Endpoint
 		}
@@ -210,8 +220,12 @@ func (c *climber) tls(context.Context) Rung {
 
 func (c *climber) pin(context.Context) Rung {
 	switch p := c.probe; {
-	case len(c.CACertHashes) == 0 && c.DiscoveryFile != "":
+	case p == nil && len(c.CACertHashes) > 0:
+		return notSeen("no cluster was named that could show its CA")
+	case len(c.CACertHashes) == 0 && c.DiscoveryFile != "" && len(p.CA) > 0:
 		return well("the discovery file has the cluster's CA")
+	case len(c.CACertHashes) == 0 && c.DiscoveryFile != "":
+		return notSeen("the discovery file has shown no CA: %v", p.Err)
 	case len(c.CACertHashes) == 0:
 		return notSeen("no --discovery-token-ca-cert-hash was given")
 	case p.Verdict == cluster.WrongCA:
@@ -260,132 +274,4 @@ func (c *climber) clock(context.Context) Rung {
 		return wrong(clockWords(d.Ahead))
 	}
 	return well("within %s of the API server's", max(time.Second, d.Ahead.Abs().Round(time.Second)))
-}
-
-func (c *climber) runtime(ctx context.Context) Rung {
-	runtime, err := c.w.Runtime(ctx)
-	if err != nil {
-		return wrong(err.Error(), kubeadm.Version{}.NoRuntime(err).Hint())
-	}
-	switch configured := runtime.Configured; {
-	case runtime.Driver != "":
-		return well("serves kubelets, and tells them its cgroup driver: %s", runtime.Driver)
-	case configured == "":
-		return well("serves kubelets, and does not tell its cgroup driver, which the kubelet's configuration is to name")
-	default:
-		r := notSeen("serves kubelets; whether its cgroup driver is %s, as the kubelet's configuration has it, it does not tell", configured)
-		r.Hint = "where /etc/containerd/config.toml has another SystemdCgroup, pods end soon after their start"
-		return r
-	}
-}
-
-func (c *climber) kubeletRuns(ctx context.Context) Rung {
-	k, disabled, err := c.kubelet(ctx, true)
-	if err != nil {
-		return notSeen("%v", err)
-	}
-	c.facts.Kubelet = judge.Fact[judge.Kubelet]{Value: k, Asked: time.Now(), At: time.Now()}
-	is := k.State
-	if k.Arguments != "" {
-		is += ", " + k.Arguments
-	}
-	switch r, stands := c.standing(judge.Unit); {
-	case stands:
-		return r
-	case k.Fatal != "" && !k.Running && !k.Passes:
-		a := judge.KubeletRefuses(k.Fatal, k.Remedy, nil)
-		return wrong(a.Message, a.Hint)
-	case c.creds == nil && !k.Running:
-		return well("%s: it is to be started by kubeadm join", is)
-	case k.Suspended:
-		return wrong("it does not run: "+is, "")
-	case k.Fatal != "" && !k.Running:
-		return wrong(fmt.Sprintf("it does not run (%s): %s", is, k.Fatal), k.Remedy)
-	case !k.Running:
-		return wrong(fmt.Sprintf("it does not run (%s)", is), "`nodejoin join` starts it, or `systemctl restart kubelet`; its log says why it ended: `journalctl -u kubelet`")
-	case k.Unregistered != "":
-		return wrong("it runs, and cannot register its Node: "+k.Unregistered, "whatever refuses it is in the cluster")
-	case disabled:
-		return wrong(is+", and does not start at boot", "`systemctl enable kubelet`")
-	}
-	return well("%s", is)
-}
-
-func (c *climber) certificate(context.Context) Rung {
-	if c.creds == nil {
-		var e *Error
-		if errors.As(c.noCredentials(c.credsErr), &e); e.Reason == Unknown {
-			r := notSeen("%v", e)
-			r.Hint = e.Hint
-			return r
-		}
-		return inTheWay(e.Message, e.Hint, nil)
-	}
-	until := c.creds.NotAfter
-	switch now := time.Now().Add(c.door.Ahead); {
-	case until.IsZero():
-		return well("the kubelet shows a token of its own in a certificate's place")
-	case now.After(until):
-		return wrong(fmt.Sprintf("the kubelet's has expired at %s", until.UTC().Format(time.RFC3339)), "`nodejoin join` with a token has the kubelet get another, in place")
-	}
-	return well("the kubelet's, of Node %q, is valid until %s", c.creds.NodeName, until.UTC().Format(time.RFC3339))
-}
-
-func (c *climber) node(context.Context) Rung {
-	var e *Error
-	switch {
-	case c.member == nil:
-		return well("%s", c.held)
-	case c.creds != nil && errors.As(c.member, &e) && e.Reason == NotMember:
-		return inTheWay(e.Message, e.Hint, e.Err)
-	case c.creds != nil:
-		return notSeen("%v", c.member)
-	case c.probe == nil || c.probe.Node.Answer < cluster.Absent:
-		return notSeen("there is nobody whom the API server would tell: no kubelet's credentials, and no token that it takes")
-	case c.probe.Node.Answer == cluster.Absent:
-		return well("there is none of this name yet")
-	}
-	return wrong(fmt.Sprintf("there is a Node %q already (Ready: %s)", c.probe.Node.Node.Name, c.probe.Node.Node.Ready), "`nodejoin join` says whose it is, and waits for one that is dead")
-}
-
-func (c *climber) mounts(context.Context) Rung {
-	here, err := c.company()
-	c.facts.Machine = judge.Fact[judge.Machine]{Value: here, Err: err, Asked: time.Now(), At: time.Now()}
-	switch r, stands := c.standing(judge.Company); {
-	case err != nil:
-		return notSeen("%v", err)
-	case stands:
-		return r
-	}
-	return well("all that /etc/fstab and mount units want below the kubelet's files are there")
-}
-
-// kubeletPort is where API servers ask a kubelet for logs, and kubeadm sees whether
-// one runs.
-const kubeletPort = 10250
-
-func (c *climber) ports(context.Context) Rung {
-	switch taken, err := c.w.PortTaken(kubeletPort); {
-	case err != nil:
-		return notSeen("%v", err)
-	case taken && !c.facts.Kubelet.Value.Running:
-		return wrong(fmt.Sprintf("%d is taken, and no kubelet is seen to run", kubeletPort), fmt.Sprintf("`ss -ltnp sport = :%d` names who has it", kubeletPort))
-	case taken:
-		return well("%d is the kubelet's", kubeletPort)
-	}
-	return well("%d is free", kubeletPort)
-}
-
-func (c *climber) programs(ctx context.Context) Rung {
-	warning, err := c.w.KubeadmFit(ctx)
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		return inTheWay(e.Message, e.Hint, e.Err)
-	case err != nil:
-		return notSeen("%v", err)
-	case warning != "":
-		return wrong(warning, "see whether there is a newer nodejoin")
-	}
-	return well("%s, of the %s that nodejoin knows, and a kubelet", c.w.KubeadmVersion(), kubeadm.Supported())
 }
