@@ -13,6 +13,21 @@ var (
 	filedCA    = regexp.MustCompile(`certificate-authority["']?\s*:`)
 )
 
+// nodeUser is the user of a kubelet in a kubeconfig that kubeadm has written, and in a certificate.
+var nodeUser = regexp.MustCompile(`system:node:([a-z0-9][a-z0-9.-]*)`)
+
+// NamesOtherNode reports whether what is left of a kubelet's credentials that do
+// not load, its kubeconfig and its certificate, is another Node's than this.
+func NamesOtherNode(kubeconfig, pair []byte, node string) bool {
+	for _, found := range nodeUser.FindAllSubmatch(kubeconfig, -1) {
+		if string(found[1]) != node {
+			return true
+		}
+	}
+	leaf := firstCertificate(pair)
+	return leaf != nil && leaf.Subject.CommonName != "system:node:"+node
+}
+
 // NamesOtherCA reports whether what is left of a kubelet's credentials that do
 // not load, its kubeconfig and its certificate, may be those of another cluster
 // than the one with this CA (PEM). What is not there speaks for none.

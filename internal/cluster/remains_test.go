@@ -43,6 +43,23 @@ func TestNamesOtherCA(t *testing.T) {
 			t.Errorf("%s: another CA is named: %t", name, is)
 		}
 	}
+	for name, c := range map[string]struct {
+		kubeconfig, pair string
+		other            bool
+	}{
+		"nothing":             {"", "", false},
+		"a user of no Node":   {"users:\n- name: default-auth\n", "", false},
+		"our user":            {"users:\n- name: system:node:w1\n", "", false},
+		"another Node's user": {"users:\n- name: system:node:w2\n", "", true},
+		"our certificate":     {"", pair(ours), false},
+	} {
+		if is := NamesOtherNode([]byte(c.kubeconfig), []byte(c.pair), "w1"); is != c.other {
+			t.Errorf("%s: another Node is named: %t", name, is)
+		}
+	}
+	if !NamesOtherNode(nil, []byte(pair(ours)), "w2") {
+		t.Error("the certificate of w1 is not w2's")
+	}
 	if !NamesOtherCA(nil, nil, []byte("no CA")) {
 		t.Error("what is no CA is that of the cluster")
 	}

@@ -28,8 +28,9 @@ func (r *run) mountedCredentials(joins bool) (*cluster.Credentials, error) {
 	return r.w.Credentials()
 }
 
-// credentials takes in what the kubelet's files hold now.
-func (r *run) credentials(asked question, creds *cluster.Credentials, err error) {
+// credentials takes in what the kubelet's files hold now; kubeletCA is that of a
+// kubelet that has none that load.
+func (r *run) credentials(asked question, creds *cluster.Credentials, kubeletCA []byte, err error) {
 	f := judge.Fact[judge.Credentials]{Acts: asked.acts, Asked: asked.at, At: time.Now()}
 	c := &f.Value
 	c.Path = r.w.CredentialsPath()
@@ -41,10 +42,10 @@ func (r *run) credentials(asked question, creds *cluster.Credentials, err error)
 		c.OtherCA, f.Err = r.otherCA(creds.CA)
 	case errors.Is(err, fs.ErrNotExist):
 		c.State, c.Problem = judge.NotThere, err
-		c.CA, _ = cluster.CAHashes(r.w.KubeletCA())
+		c.CA, _ = cluster.CAHashes(kubeletCA)
 	case errors.Is(err, cluster.ErrUnusable):
 		c.State, c.Problem = judge.Unusable, err
-		c.CA, _ = cluster.CAHashes(r.w.KubeletCA())
+		c.CA, _ = cluster.CAHashes(kubeletCA)
 	case errors.As(err, &other):
 		c.State, c.Problem, c.NodeName = judge.NotUnderstood, err, other.NodeName
 	default:

@@ -140,6 +140,9 @@ func (m *machine) KubeletName() string {
 		return ""
 	}
 	name, _ := m.NodeName()
+	if strings.ContainsAny(args.NodeName(), "$`'\"") { // a shell's, which only the shell knows
+		return ""
+	}
 	return cmp.Or(args.NodeName(), name)
 }
 

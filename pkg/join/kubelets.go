@@ -119,7 +119,7 @@ func (m *machine) KubeletCA() []byte {
 			return nil
 		}
 	}
-	if cluster.NamesOtherCA(left[0], left[1], ca) {
+	if cluster.NamesOtherCA(left[0], left[1], ca) || cluster.NamesOtherNode(left[0], left[1], m.KubeletName()) {
 		return nil
 	}
 	return ca

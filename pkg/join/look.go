@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -99,7 +100,11 @@ func (r *run) find(t judge.Topic) func(context.Context) func() {
 		joins := r.facts.Join.Running
 		return func(context.Context) func() {
 			creds, err := r.mountedCredentials(joins)
-			return func() { r.credentials(asked, creds, err) }
+			var ca []byte // asked for here, for it may take an init system's answer
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, cluster.ErrUnusable) {
+				ca = r.w.KubeletCA()
+			}
+			return func() { r.credentials(asked, creds, ca, err) }
 		}
 	case judge.Unit:
 		said, gone := r.memory.Is != judge.Member && r.memory.Started(), r.memory.Is == judge.Gone

@@ -70,7 +70,7 @@ func TestOnlyCredentialsThatAreMissingOrTornAreNone(t *testing.T) {
 		"a broken disk":  {errors.New("input/output error"), false, 0},
 	} {
 		r := kubeletWorld{sim: &sim{t: t}}.run()
-		r.credentials(question{at: time.Now()}, nil, c.err)
+		r.credentials(question{at: time.Now()}, nil, nil, c.err)
 		f := r.facts.Credentials
 		if f.Known() != c.known || c.known && f.Value.State != c.state {
 			t.Errorf("%s: %+v", name, f)

@@ -139,7 +139,11 @@ func (r *run) run(ctx context.Context) (Report, error) {
 		}
 	}
 	if !r.memory.BootstrapAt.IsZero() {
-		r.bootstrapEnded(r.facts.Request.Known() && !r.facts.Request.Value.Pending, false)
+		pending := !r.facts.Request.Known() || r.facts.Request.Value.Pending
+		r.bootstrapEnded(!pending, false)
+		if !pending {
+			r.stopAsking(context.WithoutCancel(ctx))
+		}
 	}
 	report, err := r.conclude(ctx, held, err)
 	if r.touched() {

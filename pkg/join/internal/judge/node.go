@@ -17,8 +17,12 @@ func (v *view) ownNode() (Action, bool) {
 	case v.f.Join.End != nil && v.m.Is != Member:
 		return *v.f.Join.End, true
 	case v.p.MaxDeletions > 0 && v.m.Deletions > v.p.MaxDeletions:
-		return end(KeepsBeingDeleted, fmt.Sprintf("Node %q was deleted %.1f s after it was seen (deletion %d), more than --max-deletions %d",
+		a, _ := end(KeepsBeingDeleted, fmt.Sprintf("Node %q was deleted %.1f s after it was seen (deletion %d), more than --max-deletions %d",
 			v.nodeName(), v.m.LastsFor.Seconds(), v.m.Deletions, v.p.MaxDeletions), "", nil)
+		if v.m.Lost {
+			a.Mark = v.m.Mark
+		}
+		return a, true
 	}
 	return v.condition()
 }
