@@ -69,6 +69,21 @@ func TestProbeVerdicts(t *testing.T) {
 	}
 }
 
+// With an empty secret everybody can sign.
+func TestAnEmptyTokenProvesNoServer(t *testing.T) {
+	s := newAPIServer(t)
+	s.info = s.signed("")
+	s.info["jws-kubeconfig-"] = s.info["jws-kubeconfig-abcdef"]
+	d, err := NewDiscoverer(Source{Endpoint: s.endpoint(), NodeName: "w1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if p := d.Probe(t.Context(), "", token); p.Verdict != Rejected || s.sawToken() {
+		t.Errorf("verdict %d (%v); the server saw the token: %t", p.Verdict, p.Err, s.sawToken())
+	}
+}
+
 // Whoever holds a token can sign a cluster-info with a CA of his own beside the pinned one.
 func TestWhatStandsBesideThePinnedCAIsProvenByItsConnectionOnly(t *testing.T) {
 	for name, c := range map[string]struct {

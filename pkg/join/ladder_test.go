@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -75,10 +76,12 @@ func TestEachRungSaysHowItIs(t *testing.T) {
 			wrong: "token certificate", unseen: "pin Node", rung: "token", says: "does not take our token", do: "kubeadm token create"},
 		"no token": {change: func(c *Config) { c.Token.Value = "" }, prepare: func(s *sim) { s.token = func() (string, error) { return "", errNoToken } },
 			wrong: "certificate", unseen: "pin token", rung: "token", says: "none was given"},
-		"clocks an hour apart": {door: func(d *cluster.Doorstep) { d.Ahead = time.Hour }, wrong: "clock certificate", unseen: "pin", rung: "clock", says: "1h0m0s ahead", do: "timedatectl"},
-		"no runtime":           {runs: errors.New("dial unix: no such file"), wrong: "runtime certificate", unseen: "pin", rung: "runtime", says: "no such file", do: "start the container runtime"},
-		"a runtime for others": {runs: errors.New("x does not serve: code = Unimplemented"), wrong: "runtime certificate", unseen: "pin", rung: "runtime", do: "disabled_plugins"},
-		"a masked kubelet":     {prepare: func(s *sim) { s.unit.Masked = true }, wrong: "kubelet certificate", unseen: "pin", rung: "kubelet", says: "masked", do: "systemctl unmask kubelet"},
+		"clocks an hour apart":                 {door: func(d *cluster.Doorstep) { d.Ahead = time.Hour }, wrong: "clock certificate", unseen: "pin", rung: "clock", says: "1h0m0s ahead", do: "timedatectl"},
+		"a pin and no cluster":                 {change: func(c *Config) { c.Endpoint = ""; pinned(c) }, wrong: "certificate", unseen: "look-up dial TLS pin token clock Node", rung: "pin", says: "no cluster was named"},
+		"a runtime that this user may not ask": {runs: fmt.Errorf("dial unix: %w", fs.ErrPermission), wrong: "certificate", unseen: "pin runtime", rung: "runtime", do: "sudo"},
+		"no runtime":                           {runs: errors.New("dial unix: no such file"), wrong: "runtime certificate", unseen: "pin", rung: "runtime", says: "no such file", do: "start the container runtime"},
+		"a runtime for others":                 {runs: errors.New("x does not serve: code = Unimplemented"), wrong: "runtime certificate", unseen: "pin", rung: "runtime", do: "disabled_plugins"},
+		"a masked kubelet":                     {prepare: func(s *sim) { s.unit.Masked = true }, wrong: "kubelet certificate", unseen: "pin", rung: "kubelet", says: "masked", do: "systemctl unmask kubelet"},
 		"a kubelet that refuses to run": {prepare: func(s *sim) { s.joined(); s.stopKubelet(); s.crash(unknownFlag) },
 			wrong: "kubelet Node", unseen: "pin", rung: "kubelet", says: unknownFlag, do: "mend " + unknownFlag},
 		"an expired certificate": {prepare: func(s *sim) { s.joined(); s.creds.NotAfter = time.Now().Add(-time.Hour) },
