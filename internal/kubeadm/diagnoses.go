@@ -39,6 +39,7 @@ var diagnoses = []diagnosis{
 		"failCgroupV1: false in the cluster's KubeletConfiguration and give --ignore-preflight-errors=SystemVerification"},
 	{check: "SystemVerification", kind: Unfit, hint: "see the report of the system verification in kubeadm's output; --ignore-preflight-errors=SystemVerification goes on regardless"},
 	{check: "KubeletVersion", text: "not found", kind: Unfit, hint: "install the kubelet, of the same minor release as the cluster's control plane or an older one"},
+	{check: "KubeletVersion", text: "couldn't get kubelet version", kind: Retry}, // a kubelet that is just being installed, or a machine without memory,
 	{check: "KubeletVersion", kind: Unfit, hint: versionHint},
 	{check: "KubernetesVersion", kind: Unfit, hint: versionHint},
 	{check: "FileContent--proc-sys-", text: "does not exist", kind: Unfit, hint: "load the kernel module that brings " + subject + " (`modprobe br_netfilter` for net.bridge.*)"},

@@ -13,18 +13,19 @@ var heard = map[string]struct {
 	kind Kind
 	hint string
 }{
-	"\t[ERROR FileContent--proc-sys-net-ipv4-ip_forward]: /proc/sys/net/ipv4/ip_forward contents are not set to 1":                    {Unfit, "sysctl -w net.ipv4.ip_forward=1"},
-	"\t[ERROR FileContent--proc-sys-net-bridge-bridge-nf-call-iptables]: /proc/sys/net/bridge/bridge-nf-call-iptables does not exist": {Unfit, "net.bridge.bridge-nf-call-iptables (`modprobe br_netfilter`"},
-	"\t[ERROR Swap]: running with swap on is not supported. Please disable swap":                                                      {Unfit, "swapoff -a"},
-	"\t[ERROR IsPrivilegedUser]: user is not running as root":                                                                         {Unfit, "as root"},
-	"\t[ERROR FileExisting-conntrack]: conntrack not found in system path":                                                            {Unfit, "install conntrack"},
-	"\t[ERROR NumCPU]: the number of available CPUs 1 is less than the required 2":                                                    {Unfit, "=NumCPU"},
-	"\t[ERROR Mem]: the system RAM (512 MB) is less than the minimum 1700 MB":                                                         {Unfit, "=Mem"},
-	"\t[ERROR KubernetesVersion]: it is not supported":                                                                                {Unfit, "install a kubelet and kubeadm"},
-	"\t[ERROR SystemVerification]: cgroups v1 support is deprecated and will be removed in a future release":                          {Unfit, "unified_cgroup_hierarchy=1"},
-	"\t[ERROR DirAvailable--etc-kubernetes-manifests]: /etc/kubernetes/manifests is not empty":                                        {Leftovers, ""},
-	"\t[ERROR CRI]: container runtime is not running":                                                                                 {Runtime, "start the container runtime"},
-	"\t[ERROR ContainerRuntimeVersion]: container runtime is not running":                                                             {Runtime, "start the container runtime"},
+	"\t[ERROR FileContent--proc-sys-net-ipv4-ip_forward]: /proc/sys/net/ipv4/ip_forward contents are not set to 1":                           {Unfit, "sysctl -w net.ipv4.ip_forward=1"},
+	"\t[ERROR FileContent--proc-sys-net-bridge-bridge-nf-call-iptables]: /proc/sys/net/bridge/bridge-nf-call-iptables does not exist":        {Unfit, "net.bridge.bridge-nf-call-iptables (`modprobe br_netfilter`"},
+	"\t[ERROR KubeletVersion]: couldn't get kubelet version: cannot execute 'kubelet --version': fork/exec /usr/bin/kubelet: text file busy": {Retry, ""},
+	"\t[ERROR Swap]: running with swap on is not supported. Please disable swap":                                                             {Unfit, "swapoff -a"},
+	"\t[ERROR IsPrivilegedUser]: user is not running as root":                                                                                {Unfit, "as root"},
+	"\t[ERROR FileExisting-conntrack]: conntrack not found in system path":                                                                   {Unfit, "install conntrack"},
+	"\t[ERROR NumCPU]: the number of available CPUs 1 is less than the required 2":                                                           {Unfit, "=NumCPU"},
+	"\t[ERROR Mem]: the system RAM (512 MB) is less than the minimum 1700 MB":                                                                {Unfit, "=Mem"},
+	"\t[ERROR KubernetesVersion]: it is not supported":                                                                                       {Unfit, "install a kubelet and kubeadm"},
+	"\t[ERROR SystemVerification]: cgroups v1 support is deprecated and will be removed in a future release":                                 {Unfit, "unified_cgroup_hierarchy=1"},
+	"\t[ERROR DirAvailable--etc-kubernetes-manifests]: /etc/kubernetes/manifests is not empty":                                               {Leftovers, ""},
+	"\t[ERROR CRI]: container runtime is not running":                                                                                        {Runtime, "start the container runtime"},
+	"\t[ERROR ContainerRuntimeVersion]: container runtime is not running":                                                                    {Runtime, "start the container runtime"},
 	// Docker's package of containerd, asked by kubeadm 1.37.
 	"\t[ERROR CRI]: could not connect to the container runtime: failed to create new CRI runtime service: validate service connection: validate CRI v1 runtime API for endpoint " +
 		`"unix:///var/run/containerd/containerd.sock": rpc error: code = Unimplemented desc = unknown service runtime.v1.RuntimeService` + "\n\t[ERROR ContainerRuntimeVersion]: the same": {Unserved, "disabled_plugins"},
