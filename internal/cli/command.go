@@ -127,7 +127,8 @@ With --all it looks, before a join or after one, at all that a join needs, and
 tells of each thing whether it is ok, why not and what to do, or that it could not
 be seen: the name, the API server's address, port, certificate, pin, token and
 clock, the container runtime, the kubelet, its certificate and Node, mounts, ports,
-and kubeadm's version. The exit status is the same.`,
+and kubeadm's version. A --token-command is run for it, as by a join. The exit
+status is the same, but for flags and files that cannot be read (2).`,
 		Example: "  nodejoin check\n  nodejoin check -o json\n  nodejoin check --all 10.0.0.1:6443 --token-file /etc/nodejoin/token --discovery-token-ca-cert-hash sha256:$HASH",
 		Args: func(c *cobra.Command, args []string) error {
 			if o.config.All {
