@@ -139,11 +139,7 @@ func (r *run) run(ctx context.Context) (Report, error) {
 		}
 	}
 	if !r.memory.BootstrapAt.IsZero() {
-		pending := !r.facts.Request.Known() || r.facts.Request.Value.Pending
-		r.bootstrapEnded(!pending, false)
-		if !pending {
-			r.stopAsking(context.WithoutCancel(ctx))
-		}
+		r.bootstrapEnded(r.facts.Request.Known() && !r.facts.Request.Value.Pending, false)
 	}
 	report, err := r.conclude(ctx, held, err)
 	if r.touched() {
