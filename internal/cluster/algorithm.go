@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -38,20 +37,14 @@ func (e *AlgorithmError) Unwrap() error { return e.Err }
 // algorithm that this Go has.
 func caAlgorithm(bundle []byte) error {
 	var cause error
-	for {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			return &AlgorithmError{What: "the cluster's CA is of an algorithm or in a form", CA: true, Err: cause}
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+	for der := range certificatesOf(bundle) {
+		cert, err := x509.ParseCertificate(der)
 		if err == nil && cert.PublicKeyAlgorithm != x509.UnknownPublicKeyAlgorithm {
 			return nil
 		}
 		cause = err
 	}
+	return &AlgorithmError{What: "the cluster's CA is of an algorithm or in a form", CA: true, Err: cause}
 }
 
 // unspoken says of a handshake's error if what is behind it may be an algorithm.

@@ -5,23 +5,28 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 )
+
+// certificatesOf are those of a PEM text, in DER, whether x509 parses them or not.
+func certificatesOf(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type == "CERTIFICATE" && !yield(block.Bytes) {
+				return
+			}
+		}
+	}
+}
 
 // CAHashes returns the pins of every certificate in a PEM bundle, as kubeadm
 // writes them: "sha256:" and the hash of the SubjectPublicKeyInfo (RFC 7469).
 func CAHashes(bundle []byte) ([]string, error) {
 	var pins []string
-	for {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		pin, err := publicKeyHash(block.Bytes)
+	for der := range certificatesOf(bundle) {
+		pin, err := publicKeyHash(der)
 		if err != nil {
 			return nil, err
 		}
@@ -36,19 +41,13 @@ func CAHashes(bundle []byte) ([]string, error) {
 // pinned keeps the certificates of a bundle whose hash is among the pins:
 // the others in the bundle are nobody's to vouch for.
 func pinned(bundle []byte, pins []string) (ca []byte, found bool) {
-	for {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			return ca, found
-		}
-		hash, err := publicKeyHash(block.Bytes)
-		if block.Type != "CERTIFICATE" || err != nil {
-			continue
-		}
-		if slices.ContainsFunc(pins, func(pin string) bool { return strings.EqualFold(pin, hash) }) {
-			ca, found = append(ca, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...), true
+	for der := range certificatesOf(bundle) {
+		hash, err := publicKeyHash(der)
+		if err == nil && slices.ContainsFunc(pins, func(pin string) bool { return strings.EqualFold(pin, hash) }) {
+			ca, found = append(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...), true
 		}
 	}
+	return ca, found
 }
 
 // SameCA reports whether two bundles share a key.
@@ -69,15 +68,8 @@ func MatchesPins(bundle []byte, pins []string) bool {
 
 func certificates(bundle []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+	for der := range certificatesOf(bundle) {
+		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, err
 		}
@@ -92,19 +84,14 @@ func certificates(bundle []byte) ([]*x509.Certificate, error) {
 // firstCertificate returns the first one in a PEM text, or nil if it cannot be
 // parsed: of a client's certificate file that is the client's own.
 func firstCertificate(text []byte) *x509.Certificate {
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
+	for der := range certificatesOf(text) {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
 			return nil
 		}
-		if block.Type == "CERTIFICATE" {
-			cert, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return nil
-			}
-			return cert
-		}
+		return cert
 	}
+	return nil
 }
 
 // longestChain ends a search that would go round in circles of CAs that signed

@@ -17,6 +17,8 @@ type Refusal struct {
 	Remedy string // in one line; "" where there are no words
 }
 
+const startRuntime = "start the container runtime: `systemctl status containerd` (or crio)"
+
 // refusals are the kubelet's words of all supported minors that tell what they come from. The first row that fits counts.
 var refusals = []struct {
 	words  string
@@ -30,10 +32,10 @@ var refusals = []struct {
 		remedy: "boot this machine with cgroup v2 (`systemd.unified_cgroup_hierarchy=1` on the kernel's command line), or set failCgroupV1: false in the cluster's KubeletConfiguration"},
 	{words: "code = Unimplemented", // cri-client/pkg/remote_runtime.go
 		remedy: "the container runtime serves no kubelets: take \"cri\" out of disabled_plugins in /etc/containerd/config.toml, or install a newer one, and restart it"},
-	{words: "code = Unavailable", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
-	{words: "code = DeadlineExceeded", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
+	{words: "code = Unavailable", passes: true, remedy: startRuntime},
+	{words: "code = DeadlineExceeded", passes: true, remedy: startRuntime},
 	{words: "no space left on device", passes: true, remedy: "make room on the disk of /var/lib/kubelet"},
-	{words: "validate service connection", passes: true, remedy: "start the container runtime: `systemctl status containerd` (or crio)"},
+	{words: "validate service connection", passes: true, remedy: startRuntime},
 	{words: "failed to read kubelet config file", passes: true, remedy: "kubeadm join writes its configuration"}, // pkg/kubelet/kubeletconfig/configfiles
 	{words: "unable to load bootstrap kubeconfig", passes: true, remedy: "its certificate is missing or has expired, and it has no token to get another with: `nodejoin join` brings one"},
 	{words: "certificate signing request", passes: true, remedy: "is the API server up?"}, // pkg/kubelet/certificate/bootstrap

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 // No number of README is typed by hand: what it shows follows from the samples beside it, to the letter.
@@ -20,12 +22,11 @@ func TestTheREADMEHereShowsWhatTheSamplesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile("README.md")
+	shown, err := readme.Shown("README.md", begin, end)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(raw), begin)
-	if shown, _, _ := strings.Cut(rest, end); shown != b.shown(drawn) {
+	if shown != b.shown(drawn) {
 		t.Errorf("README has\n%s\nand the samples say\n%s\n  to mend it: make bench ROW=size", shown, b.shown(drawn))
 	}
 	for _, d := range drawn {

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 func TestEveryFaultHasAStory(t *testing.T) {
@@ -35,12 +36,10 @@ func TestTheTableListsTheStoriesThatExist(t *testing.T) {
 			want = append(want, strconv.Itoa(i+1)+" "+s.cell())
 		}
 	}
-	raw, err := os.ReadFile("README.md")
+	block, err := readme.Shown("README.md", begin, end)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(raw), begin)
-	block, _, _ := strings.Cut(rest, end)
 	var listed []string
 	fault := ""
 	for line := range strings.Lines(block) {

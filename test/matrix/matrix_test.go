@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 func read(t *testing.T, path string) string {
@@ -26,8 +28,7 @@ func TestREADMEShowsTheResults(t *testing.T) {
 		t.Fatalf("%d results, %v", len(all), err)
 	}
 	want := markdown(all)
-	_, rest, _ := strings.Cut(read(t, paper), begin)
-	if shown, _, _ := strings.Cut(rest, end); shown != want {
+	if shown, err := readme.Shown(paper, begin, end); err != nil || shown != want {
 		t.Errorf("README has\n%s\nand the results say\n%s\n  to mend it: make matrix K8S=1.37", shown, want)
 	}
 }

@@ -7,6 +7,14 @@ import (
 	"strings"
 )
 
+// Shown is what stands between the lines begin and end of the file at path.
+func Shown(path, begin, end string) (string, error) {
+	raw, err := os.ReadFile(path)
+	_, rest, _ := strings.Cut(string(raw), begin)
+	shown, _, _ := strings.Cut(rest, end)
+	return shown, err
+}
+
 // Refresh puts text between the lines begin and end of the file at path. Both end with a line break and stay. A file that
 // has them not, or not in this order, is an error and stays as it is; one that has the text already is not written.
 func Refresh(path, begin, end, text string) error {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nodejoin/nodejoin/test/readme"
 )
 
 func read(t *testing.T, path string) string {
@@ -23,8 +25,7 @@ func TestTheTableShowsTheResults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(read(t, paper), begin)
-	if shown, _, _ := strings.Cut(rest, end); shown != markdown(all) {
+	if shown, err := readme.Shown(paper, begin, end); err != nil || shown != markdown(all) {
 		t.Errorf("%s has\n%s\nand the results say\n%s", paper, shown, markdown(all))
 	}
 }
